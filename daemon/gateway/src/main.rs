@@ -1,0 +1,3 @@
+//! Placeholder until its step lands.
+
+fn main() {}
