@@ -64,7 +64,7 @@ codes! {
         Moving = 3, "moving";
         /// A stop is being carried out.
         Stopping = 4, "stopping";
-        /// At rest with a latched stop; a `reset` request clears it.
+        /// at rest with a latched stop; an `enable` request clears it.
         Stopped = 5, "stopped";
         /// Drives are being taken out of Operation enabled.
         Disabling = 6, "disabling";
@@ -112,7 +112,7 @@ codes! {
 codes! {
     /// What a client asks of the machine.
     RequestKind {
-        /// Bring all drives to Operation enabled.
+        /// Clear a latched stop, reset drive faults, bring all drives to Operation enabled.
         Enable = 1, "enable";
         /// Stop if moving, then take torque off.
         Disable = 2, "disable";
@@ -124,8 +124,6 @@ codes! {
         Stop = 5, "stop";
         /// Set the wanted path rate (`value`, 0 ..= 1).
         Override = 6, "override";
-        /// Clear a latched stop and reset drive faults.
-        Reset = 7, "reset";
     }
 }
 
@@ -140,7 +138,7 @@ codes! {
         Malformed = 2, "malformed";
         /// Axes are not enabled.
         NotEnabled = 3, "not-enabled";
-        /// A latched stop must be reset first.
+        /// A latched stop must be cleared by `enable` first.
         StopLatched = 4, "stop-latched";
         /// Axes move; ask for hold or stop first.
         Moving = 5, "moving";
