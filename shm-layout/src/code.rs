@@ -64,7 +64,7 @@ codes! {
         Moving = 3, "moving";
         /// A stop is being carried out.
         Stopping = 4, "stopping";
-        /// at rest with a latched stop; an `enable` request clears it.
+        /// At rest with a latched stop; an `enable` request clears it.
         Stopped = 5, "stopped";
         /// Drives are being taken out of Operation enabled.
         Disabling = 6, "disabling";
@@ -297,4 +297,18 @@ pub mod state_flag {
     pub const PATH_COMPLETE: u32 = 1 << 2;
     /// All axes are at rest (velocity and acceleration of every reference are 0).
     pub const AT_REST: u32 = 1 << 3;
+}
+
+impl Reason {
+    /// Whether the reason is a fault of machine or surroundings rather than somebody's wish.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        self.code() >= Self::DriveFault.code()
+    }
+
+    /// Whether a stop for this reason leaves the path: an axis has dropped out of it already.
+    #[must_use]
+    pub const fn leaves_path(self) -> bool {
+        matches!(self, Self::DriveFault | Self::DriveLeftOperation | Self::LimitEnforced)
+    }
 }

@@ -1,0 +1,67 @@
+//! Expected, external faults: drives, feedback, buses, following error, skipped cycles. They only narrow.
+use shm_layout::code::{EventKind, Phase, Reason};
+use shm_layout::state::NO_AXIS;
+
+use super::Guard;
+use crate::drive::DriveState;
+use crate::events::Events;
+use crate::motion::next::Motion;
+use crate::ports::{Feedback, Wake};
+use crate::setup::Setup;
+
+pub(super) fn check(
+    setup: &Setup,
+    wake: &Wake,
+    feedback: &Feedback,
+    motion: &Motion,
+    guard: &mut Guard,
+    events: &mut Events,
+) {
+    if wake.skipped > 0 {
+        let skipped = f64::from(wake.skipped);
+        events.push_full(EventKind::CyclesSkipped, NO_AXIS, 0, 0, 0, [skipped, 0.0]);
+    }
+    if guard.phase == Phase::Disabled || guard.phase == Phase::Disabling {
+        return;
+    }
+    for (bus, known) in feedback.buses.iter().zip(&setup.buses).take(setup.bus_count) {
+        if bus.lost_in_row > known.lost_in_row_max {
+            guard.latch_stop(Reason::BusLost, NO_AXIS);
+        }
+    }
+    for (index, (axis, known)) in feedback.axes.iter().zip(setup.axes()).enumerate() {
+        let number = u32::try_from(index).unwrap_or(NO_AXIS);
+        let bus = setup.buses.get(usize::from(known.bus_index));
+        let age_max = bus.map_or(0, |bus| bus.lost_in_row_max).saturating_mul(known.divisor);
+        if !(axis.position.is_finite() && axis.velocity.is_finite() && axis.torque.is_finite()) {
+            guard.latch_stop(Reason::FeedbackInvalid, number);
+        } else if axis.age_cycles > age_max.saturating_add(known.divisor) {
+            guard.latch_stop(Reason::FeedbackStale, number);
+        }
+        if guard.is_enabled() {
+            check_drive(DriveState::of(axis.statusword), number, guard);
+            let error = motion.following_error(index, axis.position);
+            check_following_error(index, number, error, setup, guard);
+        }
+    }
+}
+
+fn check_drive(state: DriveState, axis: u32, guard: &mut Guard) {
+    if state.is_fault() {
+        guard.latch_stop(Reason::DriveFault, axis);
+    } else if state != DriveState::OperationEnabled {
+        guard.latch_stop(Reason::DriveLeftOperation, axis);
+    }
+}
+
+fn check_following_error(index: usize, axis: u32, error: f64, setup: &Setup, guard: &mut Guard) {
+    let (Some(known), Some(left)) =
+        (setup.axes.get(index), guard.window_left_cycles.get_mut(index))
+    else {
+        return;
+    };
+    *left = if error.abs() > known.following_error_window { left.saturating_add(1) } else { 0 };
+    if *left > known.following_error_cycles {
+        guard.latch_stop(Reason::FollowingError, axis);
+    }
+}

@@ -1,0 +1,268 @@
+//! What may happen in this cycle: requests may widen it, everything after them only narrows it.
+//!
+//! `requests` (may clear a hold or a latched stop) → `source` (lease) → `faults` (drives, feedback,
+//! following error) → phase. The result is a [`Judgement`]; motion obeys it.
+use shm_layout::AXES_MAX;
+use shm_layout::code::{EventKind, Phase, Reason, Verdict};
+use shm_layout::state::NO_AXIS;
+
+use crate::drive::DriveState;
+use crate::events::Events;
+use crate::motion::next::Motion;
+use crate::ports::{Feedback, Intake, Wake};
+use crate::setup::Setup;
+
+mod faults;
+mod requests;
+pub mod source;
+
+use source::Source;
+
+/// What motion has to do in this cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Follow the path at the wanted rate.
+    Follow,
+    /// Brake to rest on the path, then stay.
+    Hold,
+    /// Leave the path and bring every axis to rest.
+    StopOffPath,
+}
+
+/// What drives have to do in this cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriveGoal {
+    /// Torque off.
+    Disabled,
+    /// Operation enabled.
+    Enabled,
+}
+
+/// The guard's word on one cycle.
+#[derive(Clone, Copy, Debug)]
+pub struct Judgement {
+    /// For motion.
+    pub goal: Goal,
+    /// For the drives.
+    pub drives: DriveGoal,
+    /// Knots are taken: all axes are enabled and no stop stands.
+    pub takes_knots: bool,
+    /// A new path may begin: at rest, nothing holds.
+    pub may_begin: bool,
+    /// The rest of the path is to be dropped now.
+    pub drop_path: bool,
+    /// Motion restarts from rest, because too many cycles were skipped.
+    pub restart_from_rest: bool,
+}
+
+/// The guard's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// Where the machine stands.
+    pub phase: Phase,
+    /// Latched stop, if one stands.
+    pub stop: Option<Reason>,
+    /// Hold, if one stands.
+    pub hold: Option<Reason>,
+    /// Axis the stop is about, or `NO_AXIS`.
+    pub reason_axis: u32,
+    /// Wanted path rate, 0 ..= 1.
+    pub rate_override: f64,
+    /// The source that is followed.
+    pub source: Source,
+    /// Cycles in the present phase.
+    phase_cycles: u32,
+    /// Cycles in a row that an axis was outside its following-error window.
+    window_left_cycles: [u32; AXES_MAX],
+    /// The daemon is ending.
+    ending: bool,
+    verdict_told: (Verdict, Reason),
+}
+
+impl Guard {
+    /// Torque off, nothing latched.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            phase: Phase::Disabled,
+            stop: None,
+            hold: None,
+            reason_axis: NO_AXIS,
+            rate_override: 1.0,
+            source: Source::new(),
+            phase_cycles: 0,
+            window_left_cycles: [0; AXES_MAX],
+            ending: false,
+            verdict_told: (Verdict::Follow, Reason::None),
+        }
+    }
+
+    /// The verdict and its reason.
+    #[must_use]
+    pub const fn verdict(&self) -> (Verdict, Reason) {
+        match (self.stop, self.hold) {
+            (Some(reason), _) => (Verdict::Stop, reason),
+            (None, Some(reason)) => (Verdict::Hold, reason),
+            (None, None) => (Verdict::Follow, Reason::None),
+        }
+    }
+
+    /// Whether the daemon may end: it was asked to and torque is off.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ending && self.phase == Phase::Disabled
+    }
+
+    /// Whether drives are meant to hold torque.
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        matches!(self.phase, Phase::Standstill | Phase::Moving | Phase::Stopping | Phase::Stopped)
+    }
+
+    /// Latches a stop. A later one takes the place of an earlier one only when it is graver.
+    pub fn latch_stop(&mut self, reason: Reason, axis: u32) {
+        if self.stop.is_none_or(|standing| reason.code() > standing.code() && reason.is_fault()) {
+            self.stop = Some(reason);
+            self.reason_axis = axis;
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, events: &mut Events) {
+        if phase != self.phase {
+            events.push(EventKind::PhaseChanged, phase.code(), self.phase.code());
+            self.phase = phase;
+            self.phase_cycles = 0;
+            self.window_left_cycles = [0; AXES_MAX];
+        }
+    }
+
+    fn tell_verdict(&mut self, events: &mut Events) {
+        let now = self.verdict();
+        if now != self.verdict_told {
+            let (verdict, reason) = now;
+            events.push_full(
+                EventKind::VerdictChanged,
+                self.reason_axis,
+                verdict.code(),
+                reason.code(),
+                0,
+                [0.0; 2],
+            );
+            self.verdict_told = now;
+        }
+    }
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Judges one cycle.
+pub fn judge(
+    setup: &Setup,
+    wake: &Wake,
+    feedback: &Feedback,
+    intake: &Intake,
+    motion: &Motion,
+    guard: &mut Guard,
+    events: &mut Events,
+) -> Judgement {
+    guard.phase_cycles = guard.phase_cycles.saturating_add(1);
+    requests::answer(setup, wake, feedback, intake, motion, guard, events);
+    source::hear(setup, wake, intake, motion, guard, events);
+    faults::check(setup, wake, feedback, motion, guard, events);
+    let drop_path = advance_phase(setup, feedback, motion, guard, events);
+    guard.tell_verdict(events);
+
+    let (verdict, reason) = guard.verdict();
+    Judgement {
+        goal: match verdict {
+            Verdict::Follow => Goal::Follow,
+            Verdict::Hold => Goal::Hold,
+            Verdict::Stop if reason.leaves_path() => Goal::StopOffPath,
+            Verdict::Stop => Goal::Hold,
+        },
+        drives: match guard.phase {
+            Phase::Disabled | Phase::Disabling => DriveGoal::Disabled,
+            _ => DriveGoal::Enabled,
+        },
+        takes_knots: matches!(guard.phase, Phase::Standstill | Phase::Moving)
+            && verdict != Verdict::Stop,
+        may_begin: guard.phase == Phase::Standstill && verdict == Verdict::Follow,
+        drop_path,
+        restart_from_rest: wake.skipped > setup.skips_bridged_max,
+    }
+}
+
+/// Moves the phase on; tells whether the path is to be dropped.
+fn advance_phase(
+    setup: &Setup,
+    feedback: &Feedback,
+    motion: &Motion,
+    guard: &mut Guard,
+    events: &mut Events,
+) -> bool {
+    match guard.phase {
+        Phase::Disabled => false,
+        Phase::Enabling => {
+            match first_not(setup, feedback, |state| state == DriveState::OperationEnabled) {
+                _ if guard.stop.is_some() => guard.enter(Phase::Disabling, events),
+                None => guard.enter(Phase::Standstill, events),
+                Some(axis) if guard.phase_cycles > setup.enable_cycles_max => {
+                    guard.latch_stop(Reason::EnableTimeout, axis);
+                    guard.enter(Phase::Disabling, events);
+                }
+                Some(_) => {}
+            }
+            false
+        }
+        Phase::Standstill | Phase::Moving | Phase::Stopping | Phase::Stopped => {
+            advance_enabled_phase(motion, guard, events)
+        }
+        Phase::Disabling => {
+            let holding = first_not(setup, feedback, |s| s != DriveState::OperationEnabled);
+            if holding.is_none() || guard.phase_cycles > setup.enable_cycles_max {
+                guard.enter(Phase::Disabled, events);
+            }
+            false
+        }
+    }
+}
+
+fn advance_enabled_phase(motion: &Motion, guard: &mut Guard, events: &mut Events) -> bool {
+    match guard.stop {
+        Some(_) if !motion.is_at_rest() => {
+            guard.enter(Phase::Stopping, events);
+            false
+        }
+        Some(Reason::StopRequest) => {
+            guard.enter(Phase::Stopped, events);
+            motion.has_path()
+        }
+        Some(_) => {
+            guard.enter(Phase::Disabling, events);
+            motion.has_path()
+        }
+        None => {
+            let phase = if motion.has_path() { Phase::Moving } else { Phase::Standstill };
+            guard.enter(phase, events);
+            false
+        }
+    }
+}
+
+/// The first axis whose drive state does not satisfy `wanted`.
+fn first_not(
+    setup: &Setup,
+    feedback: &Feedback,
+    wanted: impl Fn(DriveState) -> bool,
+) -> Option<u32> {
+    let position = feedback
+        .axes
+        .iter()
+        .take(setup.axis_count)
+        .position(|axis| !wanted(DriveState::of(axis.statusword)));
+    position.and_then(|index| u32::try_from(index).ok())
+}

@@ -1,0 +1,73 @@
+//! What the island is told once, before the first cycle: the machine, already checked by the configuration.
+use crate::motion::axis::AxisLimits;
+use shm_layout::{AXES_MAX, BUSES_MAX, GROUPS_MAX};
+
+/// The machine and its tolerances. Immutable for a run; its hash stands in every state record.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Nominal period; motion advances by it once per command sent.
+    pub period_ns: u64,
+    /// Random number of this life of the daemon.
+    pub daemon_id: u64,
+    /// SHA-256 of the effective configuration.
+    pub config_hash: [u8; 32],
+    /// Axes in use: the first `axis_count` entries of `axes`.
+    pub axis_count: usize,
+    /// Buses in use.
+    pub bus_count: usize,
+    /// Groups in use.
+    pub group_count: usize,
+    /// Axes.
+    pub axes: [AxisSetup; AXES_MAX],
+    /// Buses.
+    pub buses: [BusSetup; BUSES_MAX],
+    /// Axes of each group, bit per axis.
+    pub group_masks: [u64; GROUPS_MAX],
+    /// Silence after which a source counts as gone.
+    pub lease_ns: u64,
+    /// Path time within which every segment must let the machine brake.
+    pub stop_path_time_s: f64,
+    /// Grid points in a row that motion bridges; after more it restarts from rest.
+    pub skips_bridged_max: u32,
+    /// Cycles the drives may take to reach, or to leave, Operation enabled.
+    pub enable_cycles_max: u32,
+}
+
+/// One axis.
+#[derive(Clone, Copy, Debug)]
+pub struct AxisSetup {
+    /// Limits that no reference leaves while the axis is enabled.
+    pub limits: AxisLimits,
+    /// Following error above which the axis faults, rad or m.
+    pub following_error_window: f64,
+    /// How many cycles in a row the window may be left.
+    pub following_error_cycles: u32,
+    /// Index of its bus.
+    pub bus_index: u16,
+    /// Index of its group.
+    pub group_index: u16,
+    /// Exchanged every `divisor` cycles.
+    pub divisor: u32,
+}
+
+/// One bus.
+#[derive(Clone, Copy, Debug)]
+pub struct BusSetup {
+    /// Kind code (`shm_layout::code::BusKind`).
+    pub kind: u32,
+    /// Frames that may be lost in a row before the machine stops.
+    pub lost_in_row_max: u32,
+}
+
+impl Setup {
+    /// Nominal period in seconds: the dt of all motion.
+    #[must_use]
+    pub fn period_s(&self) -> f64 {
+        self.period_ns as f64 * 1e-9
+    }
+
+    /// The axes in use.
+    pub fn axes(&self) -> impl Iterator<Item = &AxisSetup> {
+        self.axes.iter().take(self.axis_count)
+    }
+}
