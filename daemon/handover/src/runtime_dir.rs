@@ -1,0 +1,173 @@
+//! The runtime directory as kadenzd claims it: one living daemon, role directories with the right
+//! owners, announcements made and withdrawn. No socket.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use kadenz_paths::{RuntimeDir, Token};
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{Uid, chown, geteuid};
+use shm_layout::code::Role;
+
+use crate::role_table::RoleTable;
+
+const LOCK: &str = "kadenzd.lock";
+
+/// Where the operate gateway makes its socket: in its role's directory, the only one its user may
+/// write. Clients find it under [`RuntimeDir::operate_socket`], a link that kadenzd makes.
+#[must_use]
+pub fn own_operate_socket(dir: &RuntimeDir) -> PathBuf {
+    dir.role_dir(Role::Operate).join("operate.sock")
+}
+
+/// The directory, held by this daemon until it is dropped.
+pub(crate) struct Claim {
+    dir: RuntimeDir,
+    _lock: Flock<File>,
+}
+
+impl Claim {
+    /// Makes the directory and what belongs into it, and clears away what a dead daemon left.
+    pub(crate) fn take(dir: RuntimeDir, roles: &RoleTable) -> io::Result<Self> {
+        make_private(dir.as_path(), 0o755)?;
+        let lock = lock(&dir.as_path().join(LOCK))?;
+        let claim = Self { dir, _lock: lock };
+        for (role, ..) in Role::ALL {
+            claim.withdraw(*role);
+            if let Some(owner) = roles.owner(*role, geteuid().as_raw()) {
+                claim.make_role_dir(*role, owner)?;
+            }
+        }
+        let link = claim.dir.operate_socket();
+        remove(&link)?;
+        symlink(Path::new(Role::Operate.word()).join("operate.sock"), &link)
+            .map_err(|error| at(&link, &error))?;
+        Ok(claim)
+    }
+
+    pub(crate) fn dir(&self) -> &RuntimeDir {
+        &self.dir
+    }
+
+    fn make_role_dir(&self, role: Role, owner: u32) -> io::Result<()> {
+        let path = self.dir.role_dir(role);
+        // Others must reach the operate socket; a domain is nobody's but its role's.
+        let mode = if role == Role::Operate { 0o755 } else { 0o700 };
+        match fs::DirBuilder::new().mode(mode).create(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(at(&path, &error));
+            }
+            _ => {}
+        }
+        if geteuid().is_root() {
+            chown(&path, Some(Uid::from_raw(owner)), None)
+                .map_err(|errno| at(&path, &errno.into()))?;
+            // Not left to the umask of whoever started the daemon.
+            fs::set_permissions(&path, Permissions::from_mode(mode))
+                .map_err(|error| at(&path, &error))?;
+        }
+        let found = fs::symlink_metadata(&path).map_err(|error| at(&path, &error))?;
+        if found.is_dir() && found.uid() == owner {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{}: owned by uid {}, role {} is uid {owner}'s and needs a directory of its own there; \
+             make it beforehand (systemd-tmpfiles), or run kadenzd as root or for one user",
+            path.display(),
+            found.uid(),
+            role.word()
+        )))
+    }
+
+    pub(crate) fn announce(&self, role: Role, token: Token) -> io::Result<()> {
+        self.dir.announce_epoch(role, token).map_err(io::Error::other)?;
+        // Not left to the umask: every client reads it.
+        let file = self.dir.epoch_file(role);
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).map_err(|error| at(&file, &error))
+    }
+
+    /// No gateway of that role is ready: whoever looks for it shall see that at once. A file that
+    /// is not there is as good.
+    pub(crate) fn withdraw(&self, role: Role) {
+        let _gone_or_absent = fs::remove_file(self.dir.epoch_file(role));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        for (role, ..) in Role::ALL {
+            self.withdraw(*role);
+        }
+        let _gone_or_absent = fs::remove_file(self.dir.handover_socket());
+        let _gone_or_absent = fs::remove_file(self.dir.operate_socket());
+    }
+}
+
+/// Makes `path`, or takes it if only this user (or root) can change what is in it.
+fn make_private(path: &Path, mode: u32) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| at(path, &error))?;
+    let found = fs::metadata(path).map_err(|error| at(path, &error))?;
+    let own = geteuid().as_raw();
+    let trusted = found.uid() == own || found.uid() == 0;
+    if trusted && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{}: owner uid {}, mode {:03o}; the runtime directory must belong to uid {own} and be \
+         writable by nobody else, or others could replace what is in it; choose another with \
+         --runtime-dir",
+        path.display(),
+        found.uid(),
+        found.mode() & 0o777
+    )))
+}
+
+/// Holds the lock file with this process's id in it.
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| at(path, &error))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            writeln!(lock, "{}", std::process::id())?;
+            Ok(lock)
+        }
+        Err((mut file, _)) => {
+            let mut pid = String::new();
+            let _unknown_stays_empty = (&mut file).take(20).read_to_string(&mut pid);
+            Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!(
+                    "{}: held by a living kadenzd, pid {}; stop that one, or give this one another \
+                     --runtime-dir",
+                    path.display(),
+                    pid.trim()
+                ),
+            ))
+        }
+    }
+}
+
+/// Removes a file that may be absent.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
