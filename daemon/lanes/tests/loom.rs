@@ -1,0 +1,185 @@
+//! The shipped rings under the model checker, every interleaving and every legal reordering of up
+//! to three preemptions, and a seeded defect that it must notice. Empty without `--cfg loom`.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p kadenz-lanes --release --target-dir target/loom \
+//!  --test loom`; LOOM_MAX_PREEMPTIONS overrides the bound.
+
+#![cfg(loom)]
+#![expect(clippy::unwrap_used, reason = "a lane that cannot be set up fails its test")]
+
+use kadenz_lanes::{
+    BroadcastReader, BroadcastWriter, MailboxReader, MailboxWriter, Read, RingGeometry, View, Word,
+};
+use loom::sync::Arc;
+use loom::thread;
+
+/// Two words per record, so that a torn one can be told: the second is the first's complement.
+const PAYLOAD_WORDS: usize = 2;
+
+/// Without a bound these models do not end in an hour; with 3 they take half a minute.
+const PREEMPTIONS_MAX: usize = 3;
+
+type Publish = fn(&mut BroadcastWriter<'_>, &[&[u64]]);
+type Post = fn(&mut MailboxWriter<'_>, &[&[u64]]);
+
+fn model() -> loom::model::Builder {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound.get_or_insert(PREEMPTIONS_MAX);
+    model
+}
+
+fn memory(geometry: RingGeometry) -> Arc<Vec<Word>> {
+    Arc::new((0..geometry.words()).map(|_| Word::new(0)).collect())
+}
+
+/// `before` records stand in the ring when the threads start, so that the preemptions are spent
+/// where reader and writer meet.
+fn broadcast(publish: Publish, before: u64, during: u64, read: fn(&[Word])) {
+    model().check(move || {
+        let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
+        let words = memory(geometry);
+        let mut writer = BroadcastWriter::new(&words, geometry).unwrap();
+        for n in 0..before {
+            writer.publish(&[&[n], &[!n]]);
+        }
+        let writing = Arc::clone(&words);
+        let writer = thread::spawn(move || {
+            let mut writer = BroadcastWriter::new(&writing, geometry).unwrap();
+            for n in before..before + during {
+                publish(&mut writer, &[&[n], &[!n]]);
+            }
+        });
+        read(&words);
+        writer.join().unwrap();
+    });
+}
+
+fn read_in_order(words: &[Word]) {
+    let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
+    let mut reader = BroadcastReader::new(View::new(words), geometry).unwrap().resume_at(0);
+    let mut next = 0;
+    for _ in 0..3 {
+        let mut out = [0; PAYLOAD_WORDS];
+        match reader.read_next(&mut out) {
+            Read::Record { sequence, words } => {
+                assert_eq!((sequence, words), (next, PAYLOAD_WORDS));
+                assert_eq!(out, [sequence, !sequence], "torn record");
+                next += 1;
+            }
+            Read::Lost { count } => next += count,
+            Read::Empty => {}
+        }
+    }
+}
+
+/// Records 0 and 1 fit into the ring: whoever sees the head finds them.
+fn read_all_without_loss(words: &[Word]) {
+    let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
+    let mut reader = BroadcastReader::new(View::new(words), geometry).unwrap().resume_at(0);
+    for _ in 0..3 {
+        let mut out = [0; PAYLOAD_WORDS];
+        let read = reader.read_next(&mut out);
+        assert!(!matches!(read, Read::Lost { .. }), "lost without cause");
+    }
+}
+
+fn read_newest(words: &[Word]) {
+    let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
+    let mut reader = BroadcastReader::new(View::new(words), geometry).unwrap().resume_at(0);
+    for _ in 0..2 {
+        let mut out = [0; PAYLOAD_WORDS];
+        if let Read::Record { sequence, .. } = reader.newest(&mut out) {
+            assert_eq!(out, [sequence, !sequence], "torn record");
+        }
+    }
+}
+
+fn mailbox(post: Post, before: u64, during: u64, take: fn(&[Word])) {
+    model().check(move || {
+        let words = memory(RingGeometry::mailbox(PAYLOAD_WORDS).unwrap());
+        let mut writer = MailboxWriter::new(&words, PAYLOAD_WORDS).unwrap();
+        for n in 0..before {
+            writer.post(&[&[n], &[!n]]);
+        }
+        let writing = Arc::clone(&words);
+        let writer = thread::spawn(move || {
+            let mut writer = MailboxWriter::new(&writing, PAYLOAD_WORDS).unwrap();
+            for n in before..before + during {
+                post(&mut writer, &[&[n], &[!n]]);
+            }
+        });
+        take(&words);
+        writer.join().unwrap();
+    });
+}
+
+fn take_in_parts(words: &[Word]) {
+    let mut reader = MailboxReader::new(View::new(words), PAYLOAD_WORDS).unwrap();
+    if let Some(ticket) = reader.latest() {
+        let (mut header, mut row) = ([0; 1], [0; 1]);
+        if reader.read_at(ticket, 0, &mut header) {
+            assert_eq!(header, [ticket.sequence()], "torn header");
+        }
+        if reader.read_at(ticket, 1, &mut row) {
+            assert_eq!(row, [!ticket.sequence()], "torn row");
+        }
+    }
+}
+
+/// Two posts overtake nobody: whoever sees the head finds the record whole.
+fn take_without_loss(words: &[Word]) {
+    let mut reader = MailboxReader::new(View::new(words), PAYLOAD_WORDS).unwrap();
+    for _ in 0..2 {
+        if let Some(ticket) = reader.latest() {
+            let mut out = [0; PAYLOAD_WORDS];
+            assert!(reader.read_at(ticket, 0, &mut out), "lost without cause");
+            assert_eq!(out, [ticket.sequence(), !ticket.sequence()], "torn row");
+        }
+    }
+    assert_eq!((reader.torn(), reader.overtaken()), (0, 0), "lost without cause");
+}
+
+#[test]
+fn a_broadcast_reader_never_sees_a_torn_record_nor_one_out_of_order() {
+    broadcast(|writer, parts| writer.publish(parts), 0, 3, read_in_order);
+    broadcast(|writer, parts| writer.publish(parts), 1, 3, read_in_order);
+}
+
+#[test]
+fn a_ring_that_is_not_lapped_loses_nothing() {
+    broadcast(|writer, parts| writer.publish(parts), 0, 2, read_all_without_loss);
+}
+
+#[test]
+fn the_newest_record_is_never_torn() {
+    broadcast(|writer, parts| writer.publish(parts), 0, 3, read_newest);
+    broadcast(|writer, parts| writer.publish(parts), 1, 3, read_newest);
+}
+
+#[test]
+fn an_overtaken_mailbox_never_returns_torn_rows_as_whole() {
+    mailbox(|writer, parts| writer.post(parts), 1, 5, take_in_parts);
+}
+
+#[test]
+fn a_mailbox_that_nobody_overtakes_gives_every_announced_post_whole() {
+    mailbox(|writer, parts| writer.post(parts), 0, 2, take_without_loss);
+}
+
+#[test]
+#[should_panic(expected = "torn record")]
+fn the_model_notices_a_publish_without_its_fence_when_read_in_order() {
+    broadcast(|writer, parts| writer.publish_without_fence(parts), 1, 3, read_in_order);
+}
+
+#[test]
+#[should_panic(expected = "torn record")]
+fn the_model_notices_a_publish_without_its_fence_when_the_newest_is_read() {
+    broadcast(|writer, parts| writer.publish_without_fence(parts), 1, 3, read_newest);
+}
+
+#[test]
+#[should_panic(expected = "torn")]
+fn the_model_notices_a_post_without_its_fence() {
+    mailbox(|writer, parts| writer.post_without_fence(parts), 1, 5, take_in_parts);
+}
