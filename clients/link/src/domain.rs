@@ -15,12 +15,12 @@ use iceoryx2::service::builder::publish_subscribe::{
 };
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use kadenz_paths::EpochPlace;
-use shm_layout::KNOTS_PER_BATCH_MAX;
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::event::Event;
 use shm_layout::health::Health;
 use shm_layout::knot::{KnotAxis, KnotBatchHeader};
 use shm_layout::state::{AxisState, StateHeader};
+use shm_layout::{AXES_MAX, KNOTS_PER_BATCH_MAX};
 
 /// iceoryx2 as Kadenz uses it: between processes, each port owned by one thread.
 pub type Ipc = ipc::Service;
@@ -242,6 +242,48 @@ fn port_error(service: &'static str, error: &dyn core::fmt::Debug) -> DomainErro
     }
 }
 
+/// Wraps a record as a user header: iceoryx2 fills a header with its default before the writer does.
+/// The bytes and the type name are those of the record.
+macro_rules! declare_head {
+    ($(#[doc = $doc:literal])* $name:ident, $record:ty, $wire:literal) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, ZeroCopySend)]
+        #[type_name($wire)]
+        #[repr(C)]
+        pub struct $name($record);
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self(<$record>::zeroed())
+            }
+        }
+        impl From<$record> for $name {
+            fn from(record: $record) -> Self {
+                Self(record)
+            }
+        }
+        impl core::ops::Deref for $name {
+            type Target = $record;
+            fn deref(&self) -> &$record {
+                &self.0
+            }
+        }
+    };
+}
+
+declare_head! {
+    /// `StateHeader` at the head of a state sample.
+    StateHead, StateHeader, "Kadenz.StateHeader"
+}
+declare_head! {
+    /// `CatalogHeader` at the head of a catalog sample.
+    CatalogHead, CatalogHeader, "Kadenz.CatalogHeader"
+}
+declare_head! {
+    /// `KnotBatchHeader` at the head of a batch of knots.
+    KnotBatchHead, KnotBatchHeader, "Kadenz.KnotBatchHeader"
+}
+
 /// Declares one stream: service, publisher, subscriber, with equal settings on both sides.
 macro_rules! declare_stream {
     ($(#[doc = $doc:literal])* $module:ident, $index:literal, $payload:ty, $header:ty,
@@ -317,7 +359,7 @@ macro_rules! declare_stream {
 
 declare_stream! {
     /// `state/v1`: one record per cycle, a header and one `AxisState` per axis.
-    state, 0, [AxisState], StateHeader,
+    state, 0, [AxisState], StateHead,
     sized by (axis_count): |builder| builder.initial_max_slice_len(axis_count)
 }
 declare_stream! {
@@ -333,11 +375,11 @@ declare_stream! {
 declare_stream! {
     /// `catalog/v1`: what the machine is. The writer calls `update_connections` now and then, or new
     /// readers of a stream that is written once would never get it (iceoryx2 issue 1641).
-    catalog, 3, [CatalogAxis], CatalogHeader,
+    catalog, 3, [CatalogAxis], CatalogHead,
     sized by (axis_count): |builder| builder.initial_max_slice_len(axis_count)
 }
 declare_stream! {
     /// `knots/v1`: batches of knots from planners to the gateway; plan domain only.
-    knots, 4, [KnotAxis], KnotBatchHeader,
-    sized by (axis_count): |builder| builder.initial_max_slice_len(KNOTS_PER_BATCH_MAX * axis_count)
+    knots, 4, [KnotAxis], KnotBatchHead,
+    sized by (): |builder| builder.initial_max_slice_len(KNOTS_PER_BATCH_MAX * AXES_MAX)
 }

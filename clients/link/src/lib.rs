@@ -1,5 +1,19 @@
 //! What every client of the machine shares: finding it, checking the contract, following epochs. No client's own work.
 
 pub mod domain;
+pub mod clock;
+pub mod error;
+pub mod access;
+mod follow;
+mod ports;
+mod sequence;
+mod sys;
+pub mod watchdog;
+pub mod view;
+pub mod knots;
+pub mod notify;
 
+pub use error::LinkError;
 pub use kadenz_paths as paths;
+pub use knots::KnotPort;
+pub use view::{Catalog, Counters, StateSample, View};

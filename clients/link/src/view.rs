@@ -1,0 +1,402 @@
+//! Reading one role's domain, across restarts of its gateway and of kadenzd. Nothing is written here.
+use std::time::Duration;
+
+use kadenz_paths::{RuntimeDir, Token};
+use shm_layout::catalog::{CatalogAxis, CatalogHeader};
+use shm_layout::code::Role;
+use shm_layout::event::Event;
+use shm_layout::health::Health;
+use shm_layout::state::{AxisState, StateHeader};
+
+use crate::access;
+use crate::clock;
+use crate::domain;
+use crate::error::{LinkError, domain_word};
+use crate::follow::Pace;
+use crate::ports::{Ports, TheirContract, receive_error};
+use crate::sequence::{Cycles, Events};
+use crate::watchdog::{Calls, Watchdog};
+
+/// One state record, read where it lies; the slot is free again when it is dropped. Hold at most three.
+#[derive(Debug)]
+pub struct StateSample {
+    sample: domain::state::Received,
+}
+
+impl StateSample {
+    /// The machine in that cycle.
+    #[must_use]
+    pub fn header(&self) -> &StateHeader {
+        self.sample.user_header()
+    }
+
+    /// The axes, in catalog order.
+    #[must_use]
+    pub fn axes(&self) -> &[AxisState] {
+        let axes = self.sample.payload();
+        // Another process wrote the count: it may say anything.
+        &axes[..axes.len().min(usize::from(self.header().axis_count))]
+    }
+}
+
+/// What the machine is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Catalog {
+    /// The machine as a whole.
+    pub header: CatalogHeader,
+    /// Its axes.
+    pub axes: Vec<CatalogAxis>,
+}
+
+/// What a view has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times the domain was entered again.
+    pub reconnects: u64,
+    /// State records that were published but never seen here (skipped by `newest_state` is seen).
+    pub lost: u64,
+    /// Events that were recorded but never seen here.
+    pub events_lost: u64,
+    /// Times another life of kadenzd was met.
+    pub daemon_restarts: u64,
+}
+
+/// A reader of one domain. It belongs to the thread that uses it.
+#[derive(Debug)]
+pub struct View {
+    dir: RuntimeDir,
+    role: Role,
+    name: String,
+    calls: Calls,
+    pace: Pace,
+    ports: Option<Ports>,
+    entered: bool,
+    trouble: Option<LinkError>,
+    reconnects: u64,
+    cycles: Cycles,
+    events: Events,
+    health: Option<Box<Health>>,
+    catalog: Option<Catalog>,
+}
+
+impl View {
+    /// A view that enters the domain of `role` as soon as it is there. `name` shows in iceoryx2's tools.
+    ///
+    /// # Errors
+    /// When the role has no domain.
+    pub fn new(dir: RuntimeDir, role: Role, name: &str) -> Result<Self, LinkError> {
+        domain_word(role)?;
+        Ok(Self {
+            dir,
+            role,
+            name: name.to_owned(),
+            calls: Calls::default(),
+            pace: Pace::new(),
+            ports: None,
+            entered: false,
+            trouble: None,
+            reconnects: 0,
+            cycles: Cycles::default(),
+            events: Events::default(),
+            health: None,
+            catalog: None,
+        })
+    }
+
+    /// Like [`View::new`], but waits until the domain is entered, `wait` at most.
+    ///
+    /// # Errors
+    /// What kept it out when the time was over, or at once what waiting cannot end.
+    pub fn open(
+        dir: RuntimeDir,
+        role: Role,
+        name: &str,
+        wait: Duration,
+    ) -> Result<Self, LinkError> {
+        let mut view = Self::new(dir, role, name)?;
+        let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        let end_ns = clock::now_ns().saturating_add(wait_ns);
+        loop {
+            let now_ns = clock::now_ns();
+            match view.enter(now_ns) {
+                Ok(()) => return Ok(view),
+                Err(error) if error.heals() && now_ns < end_ns => {
+                    std::thread::sleep(Duration::from_nanos(crate::follow::LOOK_EVERY_NS));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Lets `watchdog` end the process when this view hangs inside iceoryx2.
+    #[must_use]
+    pub fn watched_by(self, watchdog: &Watchdog) -> Self {
+        watchdog.watch(&self.calls);
+        self
+    }
+
+    /// The next state record; `None` when none is waiting.
+    ///
+    /// An outage is not an error: it yields `None`, [`View::trouble`] tells why, and the view comes
+    /// back by itself.
+    ///
+    /// # Errors
+    /// What does not heal by waiting: another contract, another user, too many samples held.
+    pub fn next_state(&mut self) -> Result<Option<StateSample>, LinkError> {
+        self.next_state_at(clock::now_ns())
+    }
+
+    /// [`View::next_state`] with the time (CLOCK_MONOTONIC, ns) as an argument, for simulated time.
+    ///
+    /// # Errors
+    /// As [`View::next_state`].
+    pub fn next_state_at(&mut self, now_ns: u64) -> Result<Option<StateSample>, LinkError> {
+        if self.ports.is_none() && !self.try_enter(now_ns)? {
+            return Ok(None);
+        }
+        let found = {
+            let _inside = self.calls.enter();
+            self.ports.as_ref().map_or(Ok(None), |ports| ports.state.receive())
+        };
+        match found {
+            Ok(Some(sample)) => {
+                self.pace.fresh(now_ns);
+                self.check_contract(TheirContract::of_state(sample.user_header()))?;
+                self.trouble = None;
+                let sample = StateSample { sample };
+                if self.cycles.take(sample.header()) {
+                    self.forget_machine();
+                }
+                Ok(Some(sample))
+            }
+            Ok(None) => self.nothing_waiting(now_ns).map(|()| None),
+            Err(error) => {
+                self.port_failed(receive_error(domain::state::INFO.service, error)).map(|()| None)
+            }
+        }
+    }
+
+    /// The newest state record waiting; older ones are let go. `None` when none is waiting.
+    ///
+    /// # Errors
+    /// As [`View::next_state`].
+    pub fn newest_state(&mut self) -> Result<Option<StateSample>, LinkError> {
+        let now_ns = clock::now_ns();
+        let mut newest = None;
+        // A queue's worth: what arrives meanwhile is for the next call.
+        for _ in 0..domain::state::INFO.shape.buffer_samples {
+            match self.next_state_at(now_ns)? {
+                Some(sample) => newest = Some(sample),
+                None => break,
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The next event; a new reader is first given up to 64 that were recorded before it came.
+    /// Read state as well: that is what follows the gateway.
+    ///
+    /// # Errors
+    /// As [`View::next_state`].
+    pub fn next_event(&mut self) -> Result<Option<Event>, LinkError> {
+        for _ in 0..domain::events::INFO.shape.buffer_samples {
+            // Event records carry no fingerprint: none is believed before the contract is checked.
+            let found = match &self.ports {
+                Some(ports) if ports.contract_checked => {
+                    let _inside = self.calls.enter();
+                    ports.events.receive().map(|sample| sample.map(|sample| *sample.payload()))
+                }
+                _ => return Ok(None),
+            };
+            match found {
+                Ok(Some(event)) if self.events.take(&event) => return Ok(Some(event)),
+                Ok(Some(_seen_before)) => {}
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    self.port_failed(receive_error(domain::events::INFO.service, error))?;
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest counters and histograms of the loop; `None` until the first have come.
+    ///
+    /// # Errors
+    /// As [`View::next_state`].
+    pub fn health(&mut self) -> Result<Option<&Health>, LinkError> {
+        for _ in 0..domain::health::INFO.shape.buffer_samples {
+            let found = {
+                let _inside = self.calls.enter();
+                let Some(ports) = &self.ports else { break };
+                ports.health.receive().map(|s| s.map(|s| Box::new(*s.payload())))
+            };
+            match found {
+                Ok(Some(health)) => {
+                    self.check_contract(TheirContract::of_health(&health))?;
+                    self.health = Some(health);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.port_failed(receive_error(domain::health::INFO.service, error))?;
+                    break;
+                }
+            }
+        }
+        Ok(self.health.as_deref())
+    }
+
+    /// What the machine is; `None` until the catalog has come. Kept while the gateway is away.
+    ///
+    /// # Errors
+    /// As [`View::next_state`].
+    pub fn catalog(&mut self) -> Result<Option<&Catalog>, LinkError> {
+        for _ in 0..domain::catalog::INFO.shape.buffer_samples {
+            let found = {
+                let _inside = self.calls.enter();
+                let Some(ports) = &self.ports else { break };
+                ports.catalog.receive().map(|sample| {
+                    sample.map(|sample| {
+                        let header = **sample.user_header();
+                        let count = usize::from(header.axis_count).min(sample.payload().len());
+                        Catalog { header, axes: sample.payload()[..count].to_vec() }
+                    })
+                })
+            };
+            match found {
+                Ok(Some(catalog)) => {
+                    self.check_contract(TheirContract::of_catalog(&catalog.header))?;
+                    self.catalog = Some(catalog);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.port_failed(receive_error(domain::catalog::INFO.service, error))?;
+                    break;
+                }
+            }
+        }
+        Ok(self.catalog.as_ref())
+    }
+
+    /// Why no samples come; `None` while they do.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&LinkError> {
+        self.trouble.as_ref()
+    }
+
+    /// The epoch that is followed; `None` while outside.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Token> {
+        self.ports.as_ref().map(|ports| ports.epoch)
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            reconnects: self.reconnects,
+            lost: self.cycles.lost(),
+            events_lost: self.events.lost(),
+            daemon_restarts: self.cycles.daemon_restarts(),
+        }
+    }
+
+    /// Another life of kadenzd: what was known of the machine may be wrong.
+    fn forget_machine(&mut self) {
+        let daemon_id = self.cycles.daemon_id();
+        self.health.take_if(|health| Some(health.daemon_id) != daemon_id);
+        self.catalog.take_if(|catalog| Some(catalog.header.daemon_id) != daemon_id);
+    }
+
+    fn try_enter(&mut self, now_ns: u64) -> Result<bool, LinkError> {
+        if !self.pace.due(now_ns, crate::follow::LOOK_EVERY_NS) {
+            return Ok(false);
+        }
+        match self.enter(now_ns) {
+            Ok(()) => Ok(true),
+            Err(error) if error.heals() => {
+                self.trouble = Some(error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn enter(&mut self, now_ns: u64) -> Result<(), LinkError> {
+        access::check(&self.dir, self.role)?;
+        let token = self
+            .dir
+            .read_epoch(self.role)?
+            .ok_or_else(|| access::not_announced(&self.dir, self.role))?;
+        let place = self.dir.epoch_place(self.role, token)?;
+        let opened = {
+            let _inside = self.calls.enter();
+            Ports::open(&place, &self.name)
+        };
+        self.ports = Some(opened?);
+        self.pace.opened(now_ns);
+        if self.entered {
+            self.reconnects += 1;
+        }
+        self.entered = true;
+        Ok(())
+    }
+
+    /// Another contract ends this epoch for us; the next call looks whether it is still there.
+    fn check_contract(&mut self, theirs: TheirContract) -> Result<(), LinkError> {
+        let Some(ports) = self.ports.as_mut() else { return Ok(()) };
+        match theirs.mismatch(self.role, ports.epoch) {
+            None => {
+                ports.contract_checked = true;
+                Ok(())
+            }
+            Some(refusal) => {
+                self.leave();
+                Err(refusal)
+            }
+        }
+    }
+
+    fn nothing_waiting(&mut self, now_ns: u64) -> Result<(), LinkError> {
+        if !self.pace.wants_look(now_ns) {
+            return Ok(());
+        }
+        let announced = self.dir.read_epoch(self.role).ok().flatten();
+        if self.trouble.is_none() {
+            self.trouble = Some(access::not_announced_or_silent(&self.dir, self.role, announced));
+        }
+        let is_same = announced.is_some() && announced == self.epoch();
+        // Without an announcement the old ports are as good as none: keep them until one is there.
+        if announced.is_some() && (!is_same || self.pace.wants_reopen(now_ns)) {
+            self.leave();
+            return self.enter_now(now_ns);
+        }
+        Ok(())
+    }
+
+    fn enter_now(&mut self, now_ns: u64) -> Result<(), LinkError> {
+        match self.enter(now_ns) {
+            Err(error) if !error.heals() => Err(error),
+            Err(error) => {
+                self.trouble = Some(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn port_failed(&mut self, error: LinkError) -> Result<(), LinkError> {
+        if !error.heals() {
+            return Err(error);
+        }
+        self.trouble = Some(error);
+        self.leave();
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        let _inside = self.calls.enter();
+        self.ports = None;
+    }
+}
