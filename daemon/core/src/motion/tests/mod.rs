@@ -1,10 +1,22 @@
 //! Proofs of motion on the host, and what they share: a seeded generator, a source that plans
 //! jerk-limited moves, and the definition of a jump; nothing here is built into the daemon.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "tests end on a surprise, count in small numbers and compare exact landings"
+)]
+
 extern crate std;
 
 mod ramp;
 mod quintic;
+mod path;
+mod rate;
 mod stop;
 
 use super::axis::{AxisLimits, AxisReference};

@@ -3,8 +3,8 @@
 use super::super::axis::{AxisLimits, AxisReference};
 use super::super::ramp::{Bounds, Rate, to_target};
 use super::super::stop::GroupStop;
+use super::std::{self, vec::Vec};
 use super::{DT_S, LIMITS, Seeded, jump};
-use std::vec::Vec;
 
 fn random_references(random: &mut Seeded, axes: usize) -> Vec<AxisReference> {
     (0..axes)
@@ -88,6 +88,33 @@ fn an_axis_near_its_soft_limit_stops_alone_rather_than_past_it() {
     let at_rest = run(stop, &mut refs, &limits, 0);
     assert!(refs[1].position <= 1.0, "{}", refs[1].position);
     assert!(at_rest[1] < at_rest[0], "{at_rest:?}");
+}
+
+#[test]
+fn slow_motion_never_turns_an_axis_back_nor_speeds_it_up_past_its_limit() {
+    let long = AxisReference { position: 0.0, velocity: 10.0, acceleration: 0.0 };
+    let wide = AxisLimits { velocity: 10.0, ..LIMITS };
+    for seed in 0..200 {
+        let mut random = Seeded::new(seed);
+        let other = random_references(&mut random, 1)[0];
+        let mut refs = [long, other];
+        let mut stop = GroupStop::begin(0b11, &refs, &[wide, LIMITS], DT_S);
+        let full = Bounds { slope: LIMITS.acceleration, curvature: LIMITS.jerk };
+        let from = Rate { value: other.velocity, slope: other.acceleration };
+        let quickest = to_target(from, 0.0, full);
+        while !stop.next(&mut refs, DT_S) {
+            let velocity = refs[1].velocity;
+            assert!(velocity.abs() <= LIMITS.velocity * (1.0 + 1e-12), "seed {seed}: {velocity}");
+            let (low, high) = (quickest.value_min.min(0.0), quickest.value_max.max(0.0));
+            let rounding = 1e-12;
+            let turned = if other.velocity > 0.0 {
+                velocity < low - rounding
+            } else {
+                velocity > high + rounding
+            };
+            assert!(!turned, "seed {seed}: {velocity} {quickest:?}");
+        }
+    }
 }
 
 #[test]
