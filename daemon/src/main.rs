@@ -1,3 +1,276 @@
-//! Placeholder until its step lands.
+//! The life of the daemon, in order: configuration, host, lanes, buses, loop, park, exit code.
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
 
-fn main() {}
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use kadenz_config::Machine;
+use kadenz_handover::{Happening, Server};
+use kadenz_lanes::{BroadcastReader, BroadcastWriter, RingGeometry, View, Word};
+use kadenz_paths::RuntimeDir;
+use kadenzd::CountingAllocator;
+use kadenzd::boot::attribution::Attribution;
+use kadenzd::boot::host::{self, HostReady, Lack};
+use kadenzd::boot::report::Report;
+use kadenzd::boot::saver::{Saver, create_ring};
+use kadenzd::boot::{machine as described, outlets};
+use kadenzd::rt::Loop;
+use kadenzd::rt::bus_sim::SimBus;
+use kadenzd::rt::lanes::Wish;
+use kadenzd::rt::recorder::FlightRecorder;
+use kadenzd::rt::stats::{Gap, Stats};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use servo_core::State;
+use servo_core::setup::Setup;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+static WISH: Wish = Wish::new();
+
+/// How often the mainland looks after gateways, evidence and the recording.
+const MAINLAND_MS: u16 = 20;
+/// Gaps in the grid the mainland may be behind with.
+const GAP_SLOTS: usize = 256;
+/// The RT thread's stack, all of it locked and present.
+const RT_STACK_BYTES: usize = 2 << 20;
+
+/// The servo loop of one machine.
+#[derive(Parser)]
+#[command(name = "kadenzd", version)]
+struct Options {
+    /// The machine's TOML file.
+    #[arg(long, value_name = "FILE", required_unless_present = "demo", conflicts_with = "demo")]
+    config: Option<PathBuf>,
+    /// An embedded machine instead of a file: demo-arm or demo-mill.
+    #[arg(long, value_name = "NAME")]
+    demo: Option<String>,
+    /// Where sockets and shared memory live [default: /run/kadenz, or the user's runtime directory].
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// Saves the inputs of every cycle to FILE, for replay.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Prints the effective configuration, with every default, and ends.
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Why the daemon did not run, with the exit code that tells a supervisor.
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+/// 71: the host cannot do what is asked (sysexits EX_OSERR).
+const EX_OSERR: u8 = 71;
+/// 70: the loop's thread ended by itself (sysexits EX_SOFTWARE).
+const EX_SOFTWARE: u8 = 70;
+
+trait OrFail<T> {
+    fn or_fail(self, code: u8) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrFail<T> for Result<T, E> {
+    fn or_fail(self, code: u8) -> Result<T, Failure> {
+        self.map_err(|error| Failure { code, error: error.into() })
+    }
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            eprintln!("kadenzd: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let machine = load(options).or_fail(kadenz_config::EXIT_CODE)?;
+    if options.print_config {
+        print!("{}", kadenz_config::effective_toml(&machine));
+        return Ok(());
+    }
+    // Blocked before any thread exists, so that only the mainland's signalfd sees them.
+    let signals = block_signals().or_fail(EX_OSERR)?;
+    let dir = RuntimeDir::find(options.runtime_dir.as_deref()).or_fail(EX_OSERR)?;
+    std::fs::create_dir_all(dir.as_path())
+        .with_context(|| dir.as_path().display().to_string())
+        .or_fail(EX_OSERR)?;
+    let ready = host::prepare(&machine, dir.as_path()).or_fail(EX_OSERR)?;
+
+    let setup = described::setup(&machine, daemon_id());
+    let lanes = outlets::create(&machine, &setup, &WISH).or_fail(EX_OSERR)?;
+    let health = lanes.health;
+    let server = Server::bind(dir.clone(), lanes.roles, lanes.offer).or_fail(EX_OSERR)?;
+    let (recorder, saver) = recorder(options, &machine, &setup, &dir).or_fail(EX_OSERR)?;
+    let (gaps_in, gaps_out) = gap_ring().or_fail(EX_SOFTWARE)?;
+    let bus = SimBus::new(&machine).or_fail(kadenz_config::EXIT_CODE)?;
+
+    let servo = Loop {
+        setup,
+        state: Box::new(State::new()),
+        bus,
+        lanes: lanes.ends,
+        stats: Stats::new(lanes.gauges, gaps_in, setup.daemon_id),
+        recorder,
+    };
+    let started = start(servo, &machine, ready).or_fail(EX_OSERR)?;
+    say_what_is_missing(&started.lacks);
+    log::info!(
+        "{}: {} axes, {} µs, CPU {}, daemon {:016x}, runtime directory {}",
+        machine.name,
+        machine.axes.len(),
+        machine.period_us,
+        started.cpu,
+        setup.daemon_id,
+        dir.as_path().display()
+    );
+    let attribution =
+        Attribution::new(gaps_out, lanes.mainland_gauges, started.cpu, started.thread_id);
+    started.go.wait();
+    let ended = tend(server, saver, attribution, &signals, started.thread);
+    println!("{}", Report { health: &health });
+    ended.or_fail(EX_SOFTWARE)
+}
+
+fn load(options: &Options) -> anyhow::Result<Machine> {
+    if let Some(path) = &options.config {
+        return Ok(Machine::load(path)?);
+    }
+    let name = options.demo.as_deref().unwrap_or_default();
+    let text = kadenz_config::demo(name).ok_or_else(|| {
+        anyhow!("--demo {name}: there is {}", kadenz_config::DEMO_NAMES.join(" and "))
+    })?;
+    Ok(Machine::from_toml(name, text)?)
+}
+
+fn block_signals() -> anyhow::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    set.thread_block().context("blocking signals")?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).context("signalfd")
+}
+
+/// A number no other life of a daemon on this host has, for clients to notice a restart by.
+fn daemon_id() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.write_u64(kadenzd::rt::clock::now_ns());
+    hasher.finish().max(1)
+}
+
+type Recorders = (Option<FlightRecorder>, Option<Saver>);
+
+fn recorder(
+    options: &Options,
+    machine: &Machine,
+    setup: &Setup,
+    dir: &RuntimeDir,
+) -> anyhow::Result<Recorders> {
+    if !machine.recorder.enabled {
+        if let Some(path) = &options.record {
+            anyhow::bail!("--record {}: [recorder] enabled is false", path.display());
+        }
+        return Ok((None, None));
+    }
+    let (writer, reader) = create_ring(dir.as_path(), setup, machine.recorder.ring_s)?;
+    let config = kadenz_config::effective_toml(machine);
+    let saver = match &options.record {
+        Some(path) => Some(Saver::begin(path, reader, setup, &config, machine.recorder.limit_mb)?),
+        None => None,
+    };
+    Ok((Some(FlightRecorder::new(writer)), saver))
+}
+
+fn gap_ring() -> anyhow::Result<(BroadcastWriter<'static>, BroadcastReader<'static>)> {
+    let geometry = RingGeometry::new(GAP_SLOTS, Gap::WORDS)?;
+    let words: Vec<Word> = (0..geometry.words()).map(|_| Word::new(0)).collect();
+    let words: &'static [Word] = Vec::leak(words);
+    Ok((BroadcastWriter::new(words, geometry)?, BroadcastReader::new(View::new(words), geometry)?))
+}
+
+/// A loop whose thread is ready and waits for the word.
+struct Started {
+    thread: JoinHandle<()>,
+    thread_id: i32,
+    cpu: usize,
+    lacks: Vec<Lack>,
+    go: Arc<Barrier>,
+    _host: Arc<HostReady>,
+}
+
+fn start(mut servo: Loop<SimBus>, machine: &Machine, ready: HostReady) -> anyhow::Result<Started> {
+    let (tell, told) = mpsc::channel();
+    let go = Arc::new(Barrier::new(2));
+    let ready = Arc::new(ready);
+    let (machine, waits, host) = (machine.clone(), Arc::clone(&go), Arc::clone(&ready));
+    let thread = thread::Builder::new()
+        .name("kadenz-rt".to_owned())
+        .stack_size(RT_STACK_BYTES)
+        .spawn(move || {
+            let outcome = host::become_rt_thread(&machine, &host);
+            let fit = outcome.is_ok();
+            let thread_id = nix::unistd::gettid().as_raw();
+            if tell.send(outcome.map(|lacks| (lacks, thread_id))).is_ok() && fit {
+                drop(tell);
+                waits.wait();
+                servo.run();
+            }
+        })
+        .context("starting the RT thread")?;
+    let (lacks, thread_id) = told.recv().context("the RT thread ended at once")??;
+    let lacks = ready.lacks.iter().cloned().chain(lacks).collect();
+    Ok(Started { thread, thread_id, cpu: ready.cpu, lacks, go, _host: ready })
+}
+
+fn say_what_is_missing(lacks: &[Lack]) {
+    if !lacks.is_empty() {
+        let lines: Vec<String> =
+            lacks.iter().map(|lack| format!("  {}: {}", lack.name.name(), lack.found)).collect();
+        log::warn!(
+            "not a real-time host; the configuration exempts what is missing:\n{}",
+            lines.join("\n")
+        );
+    }
+}
+
+/// Looks after gateways, evidence and the recording until the loop has ended.
+fn tend(
+    mut server: Server,
+    mut saver: Option<Saver>,
+    mut attribution: Attribution,
+    signals: &SignalFd,
+    thread: JoinHandle<()>,
+) -> anyhow::Result<()> {
+    while !thread.is_finished() {
+        for happening in server.poll(MAINLAND_MS) {
+            match happening {
+                Happening::Refused { .. } | Happening::Gone { .. } => log::warn!("{happening:?}"),
+                _ => log::info!("{happening:?}"),
+            }
+        }
+        if let Ok(Some(signal)) = signals.read_signal() {
+            log::info!("signal {}: stopping on the path", signal.ssi_signo);
+            WISH.shut_down();
+        }
+        if let Some(saver) = &mut saver {
+            saver.save();
+        }
+        attribution.look();
+    }
+    attribution.finish();
+    if let Some(saver) = &mut saver {
+        saver.save();
+    }
+    thread.join().map_err(|_| anyhow!("the RT thread panicked"))
+}

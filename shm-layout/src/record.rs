@@ -127,6 +127,14 @@ macro_rules! record {
                 zerocopy::transmute!(*words)
             }
 
+            /// Records in a row as the 64-bit words a lane moves.
+            #[must_use]
+            pub fn slice_as_words(records: &[Self]) -> &[u64] {
+                use zerocopy::{FromBytes, IntoBytes};
+                // Never empty-handed: size and alignment of a record are those of whole words.
+                <[u64]>::ref_from_bytes(records.as_bytes()).unwrap_or(&[])
+            }
+
             /// Reads the record from the start of `words`; `None` when they are too few.
             #[must_use]
             pub fn from_slice(words: &[u64]) -> Option<Self> {

@@ -201,6 +201,8 @@ pub struct Wanted {
     pub slot: Option<usize>,
     /// Path under way; 0 when any new path is welcome.
     pub path_id: u64,
+    /// Path that ended or was dropped last: its knots are not wanted again.
+    pub past_path_id: u64,
     /// Number of the next knot of that path.
     pub next_index: u64,
     /// How many more knots there is room for.

@@ -108,6 +108,7 @@ impl Motion {
         Wanted {
             slot: guard.source.slot,
             path_id: if self.loaded { self.path.id() } else { 0 },
+            past_path_id: self.past_path_id,
             next_index: self.next_index,
             room: if self.loaded { self.path.room() } else { KNOTS_PER_CYCLE },
         }

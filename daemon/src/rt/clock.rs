@@ -1,0 +1,63 @@
+//! The loop's clock: sleeps to grid points of CLOCK_MONOTONIC. The only waiting the RT thread does.
+use nix::errno::Errno;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+use servo_core::ports::Wake;
+
+use super::grid::Grid;
+
+/// CLOCK_MONOTONIC in ns (vDSO, no system call).
+#[must_use]
+pub fn now_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+    })
+}
+
+/// Wakes the loop at grid points.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    grid: Grid,
+    index: u64,
+    skipped: u32,
+}
+
+impl Clock {
+    /// A clock whose first grid point lies ten periods ahead.
+    #[must_use]
+    pub fn starting_soon(period_ns: u64) -> Self {
+        let origin_ns = now_ns().saturating_add(period_ns.saturating_mul(10));
+        Self { grid: Grid::new(origin_ns, period_ns), index: 0, skipped: 0 }
+    }
+
+    /// Sleeps until the next grid point; gives the one reading of time of the cycle that begins.
+    pub fn wait(&self) -> Wake {
+        let grid_ns = self.grid.due_ns(self.index);
+        let due = TimeSpec::new(
+            i64::try_from(grid_ns / 1_000_000_000).unwrap_or(i64::MAX),
+            i64::try_from(grid_ns % 1_000_000_000).unwrap_or(0),
+        );
+        // BOUND: each return is either the due time or one signal; the RT thread blocks all signals.
+        while clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due)
+            == Err(Errno::EINTR)
+        {}
+        Wake { grid_index: self.index, grid_ns, wake_ns: now_ns(), skipped: self.skipped }
+    }
+
+    /// The cycle that woke at `wake` ends now: chooses its successor. Gives how many grid points that skips.
+    pub fn end_cycle(&mut self, wake: &Wake, now_ns: u64) -> u32 {
+        let next = self.grid.after(self.index, wake.wake_ns, now_ns);
+        let skipped = next.saturating_sub(self.index).saturating_sub(1);
+        self.skipped = u32::try_from(skipped).unwrap_or(u32::MAX);
+        self.index = next;
+        self.skipped
+    }
+
+    /// When the grid point after that of `wake` is due, ns.
+    #[must_use]
+    pub const fn next_due_ns(&self, wake: &Wake) -> u64 {
+        self.grid.due_ns(wake.grid_index.saturating_add(1))
+    }
+}
