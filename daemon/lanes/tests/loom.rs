@@ -7,6 +7,9 @@
 #![cfg(loom)]
 #![expect(clippy::unwrap_used, reason = "a lane that cannot be set up fails its test")]
 
+use std::sync::Arc as StdArc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use kadenz_lanes::{
     BroadcastReader, BroadcastWriter, MailboxReader, MailboxWriter, Read, RingGeometry, View, Word,
 };
@@ -32,9 +35,13 @@ fn memory(geometry: RingGeometry) -> Arc<Vec<Word>> {
     Arc::new((0..geometry.words()).map(|_| Word::new(0)).collect())
 }
 
-/// `before` records stand in the ring when the threads start, so that the preemptions are spent
-/// where reader and writer meet.
-fn broadcast(publish: Publish, before: u64, during: u64, read: fn(&[Word])) {
+/// The writer is made, and runs, on the model's main thread: loom looks for races with the last
+/// access to a word only, and a writer made beside the reader reads the head itself, which hid the
+/// reader's look at it. `before` records are published by the time the reader starts. `read` gives
+/// the number behind the newest whole record it saw, to show that the two really met.
+fn broadcast(publish: Publish, before: u64, during: u64, read: fn(&[Word]) -> u64) {
+    let newest = StdArc::new(AtomicU64::new(0));
+    let seen = StdArc::clone(&newest);
     model().check(move || {
         let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
         let words = memory(geometry);
@@ -42,22 +49,24 @@ fn broadcast(publish: Publish, before: u64, during: u64, read: fn(&[Word])) {
         for n in 0..before {
             writer.publish(&[&[n], &[!n]]);
         }
-        let writing = Arc::clone(&words);
-        let writer = thread::spawn(move || {
-            let mut writer = BroadcastWriter::new(&writing, geometry).unwrap();
-            for n in before..before + during {
-                publish(&mut writer, &[&[n], &[!n]]);
-            }
+        let reading = Arc::clone(&words);
+        let seen = StdArc::clone(&seen);
+        let reader = thread::spawn(move || {
+            seen.fetch_max(read(&reading), Ordering::Relaxed);
         });
-        read(&words);
-        writer.join().unwrap();
+        for n in before..before + during {
+            publish(&mut writer, &[&[n], &[!n]]);
+        }
+        reader.join().unwrap();
     });
+    let newest = newest.load(Ordering::Relaxed);
+    assert!(newest > before, "no execution read while writing: the model is empty");
 }
 
-fn read_in_order(words: &[Word]) {
+fn read_in_order(words: &[Word]) -> u64 {
     let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
     let mut reader = BroadcastReader::new(View::new(words), geometry).unwrap().resume_at(0);
-    let mut next = 0;
+    let (mut next, mut seen) = (0, 0);
     for _ in 0..3 {
         let mut out = [0; PAYLOAD_WORDS];
         match reader.read_next(&mut out) {
@@ -65,15 +74,17 @@ fn read_in_order(words: &[Word]) {
                 assert_eq!((sequence, words), (next, PAYLOAD_WORDS));
                 assert_eq!(out, [sequence, !sequence], "torn record");
                 next += 1;
+                seen = next;
             }
             Read::Lost { count } => next += count,
             Read::Empty => {}
         }
     }
+    seen
 }
 
 /// Records 0 and 1 fit into the ring: whoever sees the head finds them.
-fn read_all_without_loss(words: &[Word]) {
+fn read_all_without_loss(words: &[Word]) -> u64 {
     let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
     let mut reader = BroadcastReader::new(View::new(words), geometry).unwrap().resume_at(0);
     for _ in 0..3 {
@@ -81,67 +92,78 @@ fn read_all_without_loss(words: &[Word]) {
         let read = reader.read_next(&mut out);
         assert!(!matches!(read, Read::Lost { .. }), "lost without cause");
     }
+    reader.cursor()
 }
 
-fn read_newest(words: &[Word]) {
+fn read_newest(words: &[Word]) -> u64 {
     let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
     let mut reader = BroadcastReader::new(View::new(words), geometry).unwrap().resume_at(0);
+    let mut seen = 0;
     for _ in 0..2 {
         let mut out = [0; PAYLOAD_WORDS];
         if let Read::Record { sequence, .. } = reader.newest(&mut out) {
             assert_eq!(out, [sequence, !sequence], "torn record");
+            seen = sequence + 1;
         }
     }
+    seen
 }
 
-fn mailbox(post: Post, before: u64, during: u64, take: fn(&[Word])) {
+fn mailbox(post: Post, before: u64, during: u64, take: fn(&[Word]) -> u64) {
+    let newest = StdArc::new(AtomicU64::new(0));
+    let seen = StdArc::clone(&newest);
     model().check(move || {
         let words = memory(RingGeometry::mailbox(PAYLOAD_WORDS).unwrap());
         let mut writer = MailboxWriter::new(&words, PAYLOAD_WORDS).unwrap();
         for n in 0..before {
             writer.post(&[&[n], &[!n]]);
         }
-        let writing = Arc::clone(&words);
-        let writer = thread::spawn(move || {
-            let mut writer = MailboxWriter::new(&writing, PAYLOAD_WORDS).unwrap();
-            for n in before..before + during {
-                post(&mut writer, &[&[n], &[!n]]);
-            }
+        let reading = Arc::clone(&words);
+        let seen = StdArc::clone(&seen);
+        let reader = thread::spawn(move || {
+            seen.fetch_max(take(&reading), Ordering::Relaxed);
         });
-        take(&words);
-        writer.join().unwrap();
+        for n in before..before + during {
+            post(&mut writer, &[&[n], &[!n]]);
+        }
+        reader.join().unwrap();
     });
+    let newest = newest.load(Ordering::Relaxed);
+    assert!(newest > before, "no execution read while writing: the model is empty");
 }
 
-fn take_in_parts(words: &[Word]) {
+fn take_in_parts(words: &[Word]) -> u64 {
     let mut reader = MailboxReader::new(View::new(words), PAYLOAD_WORDS).unwrap();
-    if let Some(ticket) = reader.latest() {
-        let (mut header, mut row) = ([0; 1], [0; 1]);
-        if reader.read_at(ticket, 0, &mut header) {
-            assert_eq!(header, [ticket.sequence()], "torn header");
-        }
-        if reader.read_at(ticket, 1, &mut row) {
-            assert_eq!(row, [!ticket.sequence()], "torn row");
-        }
+    let Some(ticket) = reader.latest() else { return 0 };
+    let (mut header, mut row) = ([0; 1], [0; 1]);
+    if reader.read_at(ticket, 0, &mut header) {
+        assert_eq!(header, [ticket.sequence()], "torn header");
     }
+    if !reader.read_at(ticket, 1, &mut row) {
+        return 0;
+    }
+    assert_eq!(row, [!ticket.sequence()], "torn row");
+    ticket.sequence() + 1
 }
 
 /// Two posts overtake nobody: whoever sees the head finds the record whole.
-fn take_without_loss(words: &[Word]) {
+fn take_without_loss(words: &[Word]) -> u64 {
     let mut reader = MailboxReader::new(View::new(words), PAYLOAD_WORDS).unwrap();
+    let mut seen = 0;
     for _ in 0..2 {
         if let Some(ticket) = reader.latest() {
             let mut out = [0; PAYLOAD_WORDS];
             assert!(reader.read_at(ticket, 0, &mut out), "lost without cause");
             assert_eq!(out, [ticket.sequence(), !ticket.sequence()], "torn row");
+            seen = ticket.sequence() + 1;
         }
     }
     assert_eq!((reader.torn(), reader.overtaken()), (0, 0), "lost without cause");
+    seen
 }
 
 #[test]
 fn a_broadcast_reader_never_sees_a_torn_record_nor_one_out_of_order() {
-    broadcast(|writer, parts| writer.publish(parts), 0, 3, read_in_order);
     broadcast(|writer, parts| writer.publish(parts), 1, 3, read_in_order);
 }
 
@@ -152,7 +174,6 @@ fn a_ring_that_is_not_lapped_loses_nothing() {
 
 #[test]
 fn the_newest_record_is_never_torn() {
-    broadcast(|writer, parts| writer.publish(parts), 0, 3, read_newest);
     broadcast(|writer, parts| writer.publish(parts), 1, 3, read_newest);
 }
 
