@@ -74,7 +74,10 @@ pub struct StreamInfo {
 }
 
 /// At 1 kHz a reader may be away for a second and lose nothing.
-const STATE_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 1024, 0, 4);
+///
+/// Price, measured 2026-11-21 with 64 axes: a 118 MB sparse file of which 76 kB are touched while
+/// readers keep up and 7.4 MB more per reader that stands still. A gateway must not lock its memory.
+const STATE_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 1024, 0, 6);
 /// New readers see what has just happened; they drop by `sequence` what they have seen before.
 const EVENT_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 1024, 64, 2);
 const HEALTH_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 4, 1, 2);

@@ -11,9 +11,11 @@ mod sys;
 pub mod watchdog;
 pub mod view;
 pub mod knots;
+pub mod operate;
 pub mod notify;
 
 pub use error::LinkError;
 pub use kadenz_paths as paths;
 pub use knots::KnotPort;
+pub use operate::{Answer, Operate, OperateError};
 pub use view::{Catalog, Counters, StateSample, View};

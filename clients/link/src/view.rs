@@ -17,7 +17,7 @@ use crate::ports::{Ports, TheirContract, receive_error};
 use crate::sequence::{Cycles, Events};
 use crate::watchdog::{Calls, Watchdog};
 
-/// One state record, read where it lies; the slot is free again when it is dropped. Hold at most three.
+/// One state record, read where it lies; the slot is free again when it is dropped. Hold at most four.
 #[derive(Debug)]
 pub struct StateSample {
     sample: domain::state::Received,

@@ -222,9 +222,10 @@ fn samples_held_beyond_the_limit_are_refused_in_words() {
     let mut view = view(&machine);
     cycles(&mut view, 0);
     (0..10).for_each(|cycle| gateway.publish_state(cycle));
-    let held: Vec<_> = (0..4).map(|_| view.next_state_at(0).unwrap().unwrap()).collect();
+    let held: Vec<_> = (0..6).map(|_| view.next_state_at(0).unwrap().unwrap()).collect();
     let words = view.next_state_at(0).unwrap_err().to_string();
     assert!(words.contains("drop older ones first"), "{words}");
-    drop(held);
-    assert_eq!(cycles(&mut view, 0), [4, 5, 6, 7, 8, 9]);
+    let newest = held.into_iter().next_back();
+    assert_eq!(newest.map(|sample| sample.header().cycle), Some(5));
+    assert_eq!(cycles(&mut view, 0), [6, 7, 8, 9]);
 }

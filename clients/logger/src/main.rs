@@ -1,3 +1,213 @@
-//! Placeholder until its step lands.
+//! The life of the recorder: find the gateway, read it, hand records to the writer, end cleanly.
+//! What a file holds and when it is safe is decided in the library.
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use kadenz_logger::clock::UnixOffset;
+use kadenz_logger::queue::Inlet;
+use kadenz_logger::recover::{recover_file, recover_leftovers};
+use kadenz_logger::tally::Tally;
+use kadenz_logger::writer::{FileWriter, Plan, Rotate};
+use nix::sys::signal::{SigSet, Signal};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-fn main() {}
+mod intake;
+
+/// Records every cycle, event and counter of a Kadenz machine into MCAP files.
+#[derive(Debug, Parser)]
+#[command(name = "kadenz-logger", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    record: Record,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Makes damaged or unfinished recordings whole: each FILE is copied next to itself and kept.
+    Recover {
+        /// Recordings to recover.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Record {
+    /// Directory of the recordings [default: $STATE_DIRECTORY, $XDG_STATE_HOME/kadenz or ~/.local/state/kadenz].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Name of the files without number and extension [default: machine and UTC time].
+    #[arg(long, value_name = "BASENAME")]
+    name: Option<String>,
+    /// One file from start to end.
+    #[arg(long, conflicts_with_all = ["rotate_s", "rotate_mb"])]
+    single: bool,
+    /// Seconds after which a file is finished and the next begun.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    rotate_s: u64,
+    /// Megabytes after which a file is finished and the next begun.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    rotate_mb: u64,
+    /// Runtime directory of the machine [default: as kadenzd chooses it].
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+}
+
+/// sysexits.h: usage, and input/output errors.
+const EXIT_USAGE: u8 = 2;
+const EXIT_IO: u8 = 74;
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    let cli = Cli::parse();
+    let outcome = match &cli.verb {
+        Some(Verb::Recover { files }) => recover(files),
+        None => match plan_of(&cli.record) {
+            Ok(plan) => record(plan, cli.record.runtime_dir),
+            Err(error) => {
+                log::error!("{error:#}");
+                return ExitCode::from(EXIT_USAGE);
+            }
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::from(EXIT_IO)
+        }
+    }
+}
+
+fn recover(files: &[PathBuf]) -> Result<()> {
+    let mut failed = 0;
+    for file in files {
+        match recover_file(file) {
+            Ok((copy, recovered)) => {
+                announce(&copy);
+                log::info!(
+                    "{}: {} messages, {} damaged chunks or records left out, {} bytes at the end not read",
+                    file.display(),
+                    recovered.messages,
+                    recovered.damaged,
+                    recovered.unread_bytes
+                );
+            }
+            Err(error) => {
+                failed += 1;
+                log::error!("{error:#}");
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} files not recovered", files.len());
+    }
+    Ok(())
+}
+
+/// Says on stdout where a finished file is.
+fn announce(path: &Path) {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    // A reader that has closed its end does not want to know.
+    let _ = writeln!(std::io::stdout().lock(), "recording: {}", path.display());
+}
+
+fn plan_of(record: &Record) -> Result<Plan> {
+    let dir = match &record.out {
+        Some(dir) => dir.clone(),
+        None => default_dir(|key| std::env::var_os(key).filter(|value| !value.is_empty()))?,
+    };
+    if let Some(name) = &record.name {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+            bail!("--name {name:?}: give a plain file name without `/` and leading dot");
+        }
+        let first = dir.join(format!("{name}{}.mcap", if record.single { "" } else { "-000" }));
+        if first.try_exists().unwrap_or(false) {
+            bail!("--name {name:?}: {} exists; choose another name or remove it", first.display());
+        }
+    }
+    let rotate = (!record.single).then(|| Rotate {
+        age: Duration::from_secs(record.rotate_s),
+        size_bytes: record.rotate_mb * 1_000_000,
+    });
+    Ok(Plan::new(std::path::absolute(dir)?, record.name.clone(), rotate))
+}
+
+/// Where recordings go when nobody says: the service manager's directory, then XDG's.
+fn default_dir(env: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<PathBuf> {
+    if let Some(dirs) = env("STATE_DIRECTORY") {
+        // systemd separates several directories by colons; the first is ours.
+        let first = std::env::split_paths(&dirs).next();
+        return first.context("STATE_DIRECTORY is empty");
+    }
+    let state = env("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let home = || env("HOME").map(|home| Path::new(&home).join(".local/state"));
+    let state = state
+        .or_else(home)
+        .context("neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set: give --out DIR")?;
+    Ok(state.join("kadenz"))
+}
+
+fn record(plan: Plan, runtime_dir: Option<PathBuf>) -> Result<()> {
+    let stop = stop_on_signal()?;
+    let offset = UnixOffset::measure()?;
+    let tally = Arc::new(Tally::default());
+    let recovery = {
+        let (dir, stop) = (plan.dir.clone(), Arc::clone(&stop));
+        thread("recover", move || recover_leftovers(&dir, &stop))?
+    };
+    let mut source = intake::Source::open(runtime_dir.as_deref())?;
+    let outcome = match source.wait_for_machine(&stop)? {
+        Some(machine) => {
+            let (mut inlet, outlet) = Inlet::new(machine, offset, Arc::clone(&tally));
+            let writer = FileWriter::new(plan, offset, Arc::clone(&tally), announce);
+            let writing = thread("write", move || writer.run(&outlet))?;
+            let outcome = source.read(&mut inlet, &stop, &tally);
+            inlet.finish();
+            join(writing)?;
+            outcome
+        }
+        None => Ok(()),
+    };
+    // ORDERING: a flag that publishes nothing else.
+    stop.store(true, Ordering::Relaxed);
+    join(recovery)?;
+    log::info!("{tally}");
+    outcome
+}
+
+/// A flag that SIGTERM and SIGINT raise.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    // Blocked before any thread begins, so that all inherit it and only the waiting one is told.
+    signals.thread_block().context("cannot block signals")?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    thread("signals", move || {
+        if signals.wait().is_ok() {
+            // ORDERING: a flag that publishes nothing else.
+            raised.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(stop)
+}
+
+fn thread(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>> {
+    let builder = std::thread::Builder::new().name(name.into());
+    builder.spawn(body).with_context(|| format!("cannot start the {name} thread"))
+}
+
+fn join(handle: std::thread::JoinHandle<()>) -> Result<()> {
+    handle.join().map_err(|_| anyhow::anyhow!("a thread of the logger ended by panic"))
+}

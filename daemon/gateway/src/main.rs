@@ -1,3 +1,104 @@
-//! Placeholder until its step lands.
+//! The life of a gateway, in order: harden, fetch lanes, confine, open services, pass, end. What a
+//! pass does is in `broadcast.rs`, `knots.rs` and `operate/`.
 
-fn main() {}
+mod args;
+mod failure;
+mod sys;
+mod signals;
+mod confine;
+mod lanes;
+mod phase;
+mod epoch;
+mod broadcast;
+mod sources;
+mod knots;
+mod operate;
+mod canary;
+mod work;
+mod passes;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use kadenz_handover::{ClientError, Handover, request};
+use kadenz_link::notify::Notify;
+use kadenz_paths::RuntimeDir;
+
+use crate::args::Args;
+use crate::failure::Failure;
+use crate::lanes::Outbound;
+use crate::signals::Signals;
+use crate::work::Work;
+
+/// How long kadenzd may take to answer once it has accepted.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// Between two knocks at a door that is not there yet.
+const RETRY_MS_MIN: u64 = 20;
+/// The longest such pause: service is back well within a second of the daemon's.
+const RETRY_MS_MAX: u64 = 250;
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match life(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            log::error!("{failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn life(args: &Args) -> Result<(), Failure> {
+    // Before there is a descriptor to be stolen.
+    confine::hide_from_proc()?;
+    let signals = Signals::take()?;
+    let dir = RuntimeDir::find(args.runtime_dir.as_deref())?;
+    let notify = Notify::from_env().map_err(|source| Failure::Host {
+        step: "reading $NOTIFY_SOCKET",
+        remedy: "unset it, or start from systemd",
+        source,
+    })?;
+    let Some(handover) = wait_for_daemon(&dir, args, &signals)? else { return Ok(()) };
+    let Handover { grant, outbound, inbound, tether } = handover;
+    log::info!("role {} in {}, epoch {}", grant.role.word(), dir.as_path().display(), grant.token);
+
+    let outbound = Outbound::open(outbound, &grant.terms)?;
+    let inbound = inbound.map(lanes::open_inbound).transpose()?;
+    confine::schedule(grant.terms.gateway_priority_fifo)?;
+    confine::deny_system_calls()?;
+
+    let mut work = Work::open(args, &dir, &grant, outbound, inbound)?;
+    let ended = passes::run(&mut work, &grant, tether, &signals, &notify);
+    notify.stopping();
+    drop(work);
+    epoch::clear_own(&dir, &grant);
+    ended
+}
+
+/// Knocks until a daemon answers; `None` when asked to end meanwhile.
+fn wait_for_daemon(
+    dir: &RuntimeDir,
+    args: &Args,
+    signals: &Signals,
+) -> Result<Option<Handover>, Failure> {
+    let mut pause_ms = RETRY_MS_MIN;
+    let mut told = false;
+    // BOUND: ends with an answer or a signal; waiting for a daemon is this process's job.
+    loop {
+        match request(dir, args.role(), ANSWER_TIME) {
+            Ok(handover) => return Ok(Some(handover)),
+            Err(error @ ClientError::Unreachable { .. }) => {
+                if !told {
+                    log::info!("waiting for kadenzd: {error}");
+                    told = true;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if signals.end_wanted_within(Duration::from_millis(pause_ms)) {
+            return Ok(None);
+        }
+        pause_ms = (pause_ms * 2).min(RETRY_MS_MAX);
+    }
+}
