@@ -1,0 +1,80 @@
+//! `kadenz-planner`: trajectory files in, knots out. Its life: options, domain, socket, rounds.
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use kadenz_link::notify::Notify;
+use kadenz_link::paths::RuntimeDir;
+use kadenz_link::watchdog::{DEFAULT_LIMIT, Watchdog};
+use kadenz_link::{KnotPort, View, clock};
+use nix::sys::signal::{SigSet, Signal};
+use shm_layout::code::Role;
+
+mod serve;
+
+use serve::{socket, stream::Streamer};
+
+/// Rounds come at this pace: 12 per lease of the default 50 ms.
+const ROUND: Duration = Duration::from_millis(4);
+
+/// Streams trajectory files to the loop.
+#[derive(Parser)]
+#[command(name = "kadenz-planner", version)]
+struct Options {
+    /// Where sockets and shared memory live [default: as kadenzd].
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kadenz-planner: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let ending = end_on_signal()?;
+    let dir = RuntimeDir::find(options.runtime_dir.as_deref())?;
+    let notify = Notify::from_env()?;
+    let watchdog = Watchdog::start(DEFAULT_LIMIT)?;
+    let view = View::new(dir.clone(), Role::Plan, "kadenz-planner")?.watched_by(&watchdog);
+    let knots = KnotPort::new(dir.clone(), "kadenz-planner").watched_by(&watchdog);
+    let asked = socket::serve(&dir.planner_socket())?;
+    let mut streamer = Streamer::new(view, knots, asked, dir.role_dir(Role::Plan));
+    notify.ready();
+    // ORDERING: relaxed, the bit stands for itself.
+    while !ending.load(Ordering::Relaxed) {
+        streamer.round(clock::now_ns())?;
+        notify.alive();
+        std::thread::sleep(ROUND);
+    }
+    notify.stopping();
+    let _ = std::fs::remove_file(dir.planner_socket());
+    Ok(())
+}
+
+/// A bit that SIGTERM and SIGINT set; the path the loop has accepted ends at rest by itself.
+fn end_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGTERM);
+    set.add(Signal::SIGINT);
+    set.thread_block().context("blocking signals")?;
+    let ending = Arc::new(AtomicBool::new(false));
+    let bit = Arc::clone(&ending);
+    std::thread::Builder::new().name("planner-signals".to_owned()).spawn(move || {
+        if set.wait().is_ok() {
+            // ORDERING: relaxed, as where it is read.
+            bit.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(ending)
+}

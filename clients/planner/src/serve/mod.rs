@@ -1,0 +1,5 @@
+//! The planner as a process: takes files over its socket, streams their knots ahead of path time.
+pub mod journal;
+pub mod protocol;
+pub mod socket;
+pub mod stream;
