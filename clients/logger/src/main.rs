@@ -179,7 +179,7 @@ fn record(plan: Plan, runtime_dir: Option<PathBuf>) -> Result<()> {
     stop.store(true, Ordering::Relaxed);
     join(recovery)?;
     log::info!("{tally}");
-    outcome
+    Ok(outcome?)
 }
 
 /// A flag that SIGTERM and SIGINT raise.
@@ -200,10 +200,7 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn thread(
-    name: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>> {
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
     let builder = std::thread::Builder::new().name(name.into());
     builder.spawn(body).with_context(|| format!("cannot start the {name} thread"))
 }
