@@ -11,6 +11,8 @@ mod sys;
 pub mod watchdog;
 pub mod view;
 pub mod knots;
+pub mod text;
+pub mod status;
 pub mod operate;
 pub mod notify;
 
@@ -18,4 +20,5 @@ pub use error::LinkError;
 pub use kadenz_paths as paths;
 pub use knots::KnotPort;
 pub use operate::{Answer, Operate, OperateError};
+pub use status::MachineStatus;
 pub use view::{Catalog, Counters, StateSample, View};

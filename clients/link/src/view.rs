@@ -15,6 +15,7 @@ use crate::error::{LinkError, domain_word};
 use crate::follow::Pace;
 use crate::ports::{Ports, TheirContract, receive_error};
 use crate::sequence::{Cycles, Events};
+use crate::status::MachineStatus;
 use crate::watchdog::{Calls, Watchdog};
 
 /// One state record, read where it lies; the slot is free again when it is dropped. Hold at most four.
@@ -277,6 +278,19 @@ impl View {
             }
         }
         Ok(self.catalog.as_ref())
+    }
+
+    /// The machine in words and numbers, from a sample and what else has come.
+    ///
+    /// # Errors
+    /// As [`View::next_state`].
+    pub fn status(&mut self, sample: &StateSample) -> Result<MachineStatus, LinkError> {
+        self.health()?;
+        self.catalog()?;
+        let (health, catalog) = (self.health.as_deref(), self.catalog.as_ref());
+        let (header, axes) = (sample.header(), sample.axes());
+        let now_ns = clock::now_ns();
+        Ok(MachineStatus::new(header, axes, health, catalog, self.counters(), now_ns))
     }
 
     /// Why no samples come; `None` while they do.

@@ -1,4 +1,5 @@
 //! Knots from a port to the gateway's side played by the test, in simulated time.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
 mod machine;
 
 use iceoryx2::service::port_factory::PortFactory as _;

@@ -1,3 +1,94 @@
-//! Placeholder until its step lands.
+//! Shows the machine to people and scripts: start-up, arguments, exit codes. It can look and nothing else.
 
-fn main() {}
+mod screen;
+mod show;
+mod signals;
+mod sys;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use kadenz_link::paths::RuntimeDir;
+use kadenz_link::watchdog::{DEFAULT_LIMIT, Watchdog};
+use kadenz_link::{View, access};
+use shm_layout::code::Role;
+
+use show::{End, Form, Plan, Show};
+use signals::Signals;
+
+/// The machine cannot be seen (`EX_UNAVAILABLE`).
+const EXIT_UNAVAILABLE: u8 = 69;
+/// The operating system refused something the monitor cannot do without (`EX_OSERR`).
+const EXIT_OS: u8 = 71;
+
+/// Shows what the machine does: a table on a terminal, a line per second elsewhere.
+///
+/// Comes back by itself when a gateway or kadenzd is restarted. Exit codes: 0 ended as asked,
+/// 2 bad arguments, 69 the machine cannot be seen, 75 hung and to be started again.
+#[derive(Debug, Parser)]
+#[command(name = "kadenz-monitor", version)]
+struct Arguments {
+    /// Directory in which the processes of the machine meet
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// One JSON object per line: 5 per second on a terminal, else 1
+    #[arg(long)]
+    json: bool,
+    /// End after this many seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    seconds: Option<u64>,
+    /// Show once and end; 69 when the machine is not seen within 2 s
+    #[arg(long, conflicts_with = "seconds")]
+    once: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err((code, words)) => {
+            // Nobody reads it: the exit code still tells.
+            let _unread = writeln!(std::io::stderr(), "kadenz-monitor: {words}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, (u8, String)> {
+    let unavailable = |error: &dyn std::fmt::Display| (EXIT_UNAVAILABLE, error.to_string());
+    let os = |what: &str, error: &dyn std::fmt::Display| (EXIT_OS, format!("{what}: {error}"));
+    let dir = RuntimeDir::find(arguments.runtime_dir.as_deref()).map_err(|e| unavailable(&e))?;
+    // Before any thread: the watchdog must inherit the blocked signals, and root must not stay root.
+    let signals = Signals::block().map_err(|error| os("signals", &error))?;
+    match access::step_down(&dir, Role::View) {
+        Err(error) if !error.heals() => return Err(unavailable(&error)),
+        Err(_) | Ok(()) => {}
+    }
+    let watchdog = Watchdog::start(DEFAULT_LIMIT).map_err(|error| os("watchdog thread", &error))?;
+    let view = View::new(dir, Role::View, "kadenz-monitor")
+        .map_err(|error| unavailable(&error))?
+        .watched_by(&watchdog);
+    let is_terminal = std::io::stdout().is_terminal();
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let form = match (arguments.json, is_terminal && !is_dumb && !arguments.once) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Screen { color: !no_color },
+        (false, false) => Form::Lines,
+    };
+    let plan = Plan {
+        form,
+        once: arguments.once,
+        every: if is_terminal { Duration::from_millis(200) } else { Duration::from_secs(1) },
+        seconds: arguments.seconds,
+    };
+    match Show::new(view, plan).run(&signals) {
+        Ok(End::AsAsked) => Ok(ExitCode::SUCCESS),
+        Ok(End::Unavailable(words)) => Err((EXIT_UNAVAILABLE, words)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(os("output", &error)),
+    }
+}

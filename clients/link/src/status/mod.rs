@@ -1,0 +1,384 @@
+//! The machine in words and numbers, for people (`lines`) and scripts (JSON). Pure: records in, text out.
+//!
+//! JSON keys are a promise: they carry their unit, are only added to, and a change of meaning raises
+//! [`SCHEMA_VERSION`]. Numbers that are not finite become `null`.
+
+mod lines;
+mod statusword;
+
+pub use lines::{Line, Tone};
+
+use serde::Serialize;
+use shm_layout::code::{AxisKind, BusKind, Cause, KnotRefusal, Phase, Reason, Verdict};
+use shm_layout::code::{axis_flag, state_flag};
+use shm_layout::health::Health;
+use shm_layout::histogram::percentile_ns;
+use shm_layout::state::{AxisState, StateHeader};
+
+use crate::text;
+use crate::view::{Catalog, Counters};
+
+/// Version of the JSON form.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What is known about the machine at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct MachineStatus {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Name of the machine; empty until the catalog has come.
+    pub machine: String,
+    /// This life of kadenzd, hexadecimal (JSON numbers lose bits above 2^53).
+    pub daemon_id: String,
+    /// Number of the pass.
+    pub cycle: u64,
+    /// Age of the record, ns.
+    pub age_ns: u64,
+    /// Nominal period, ns.
+    pub period_ns: u64,
+    /// Phase in words.
+    pub phase: &'static str,
+    /// Verdict in words.
+    pub verdict: &'static str,
+    /// Reason of hold or stop in words.
+    pub reason: &'static str,
+    /// Axis the reason is about.
+    pub reason_axis: Option<String>,
+    /// All references are at rest.
+    pub is_at_rest: bool,
+    /// The path under way.
+    pub path: Option<PathStatus>,
+    /// Path rate s, 0 ..= 1.
+    pub path_rate: f64,
+    /// Wanted path rate, 0 ..= 1.
+    pub rate_override: f64,
+    /// Who sends knots.
+    pub source: SourceStatus,
+    /// Axes in catalog order.
+    pub axes: Vec<AxisStatus>,
+    /// Buses in use.
+    pub buses: Vec<BusStatus>,
+    /// How the loop is doing; none until its counters have come.
+    #[serde(rename = "loop")]
+    pub loop_health: Option<LoopStatus>,
+    /// What this reader has counted.
+    pub link: LinkStatus,
+}
+
+/// Progress along a path.
+#[derive(Clone, Debug, Serialize)]
+pub struct PathStatus {
+    /// Number of the path, hexadecimal.
+    pub id: String,
+    /// Path time, s.
+    pub tau_s: f64,
+    /// Path time of the last accepted knot, s.
+    pub tau_last_s: f64,
+    /// The path's last knot has been accepted, so `tau_last_s` is its end.
+    pub is_complete: bool,
+}
+
+/// The command source.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceStatus {
+    /// The lease is held.
+    pub is_alive: bool,
+    /// Number of the source, hexadecimal.
+    pub id: String,
+    /// Grows each time the lease changes hands.
+    pub lease_generation: u64,
+    /// Time since it was last heard, ns.
+    pub age_ns: u64,
+    /// Knots accepted since start.
+    pub knots_accepted: u64,
+    /// Knots refused since start.
+    pub knots_refused: u64,
+    /// Why the last refused knot was refused.
+    pub knot_refusal: &'static str,
+    /// Axis of that refusal.
+    pub knot_refusal_axis: Option<String>,
+}
+
+/// One axis.
+#[derive(Clone, Debug, Serialize)]
+pub struct AxisStatus {
+    /// Name; its number until the catalog has come.
+    pub name: String,
+    /// Unit of its positions: `rad` or `m`; `?` until the catalog has come.
+    pub unit: &'static str,
+    /// Reference in that unit.
+    pub position_reference: f64,
+    /// Measured position in that unit.
+    pub position_actual: f64,
+    /// Following error in that unit.
+    pub following_error: f64,
+    /// Measured velocity in that unit per second.
+    pub velocity_actual: f64,
+    /// The drive is in Operation enabled.
+    pub is_enabled: bool,
+    /// The drive reports a fault.
+    pub is_fault: bool,
+    /// The drive's error code (603Fh).
+    pub error_code: u16,
+    /// The drive's statusword (6041h).
+    pub statusword: u16,
+    /// Its state in the standard's words.
+    pub drive_state: &'static str,
+    /// Further bits in words.
+    pub remarks: Vec<&'static str>,
+    /// Age of its feedback, cycles.
+    pub input_age_cycles: u32,
+}
+
+/// One bus.
+#[derive(Clone, Debug, Serialize)]
+pub struct BusStatus {
+    /// Name; its number until the catalog has come.
+    pub name: String,
+    /// Kind in words.
+    pub kind: &'static str,
+    /// Frames lost since start.
+    pub frames_lost: u64,
+    /// Age of its newest input, cycles.
+    pub input_age_cycles: u32,
+    /// Working counter of the last answer.
+    pub wkc_actual: u16,
+    /// Working counter the configuration calls for.
+    pub wkc_expected: u16,
+}
+
+/// A distribution of durations, ns.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Percentiles {
+    /// Half are shorter.
+    pub p50: u64,
+    /// 90 % are shorter.
+    pub p90: u64,
+    /// 99 % are shorter.
+    pub p99: u64,
+    /// 99.9 % are shorter.
+    pub p999: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+impl Percentiles {
+    fn of(counts: &[u64], max: u64) -> Self {
+        // A bucket reports its upper edge, which may lie above the longest duration.
+        let at = |permille| percentile_ns(counts, permille).min(max);
+        Self { p50: at(500), p90: at(900), p99: at(990), p999: at(999), max }
+    }
+}
+
+/// Missed cycles by cause.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct MissedByCause {
+    /// Our own doing.
+    pub own: u64,
+    /// The host took the CPU away.
+    pub host: u64,
+    /// The kernel was late.
+    pub kernel: u64,
+    /// The bus answered late.
+    pub bus: u64,
+    /// None of these could be shown.
+    pub unattributed: u64,
+}
+
+/// The loop since its start.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoopStatus {
+    /// Passes.
+    pub cycles: u64,
+    /// Grid points without a pass.
+    pub missed_cycles: u64,
+    /// The same by cause.
+    pub missed_by_cause: MissedByCause,
+    /// Passes that published after the next grid point.
+    pub overruns: u64,
+    /// Wake-up latency, ns.
+    pub wake_latency_ns: Percentiles,
+    /// Wake to publish, ns.
+    pub cycle_time_ns: Percentiles,
+    /// Requests that overflowed.
+    pub requests_lost: u64,
+    /// Input records the flight recorder had no room for.
+    pub recorder_drops: u64,
+    /// Page faults of the RT thread, minor and major.
+    pub page_faults: u64,
+    /// Heap allocations of the RT thread.
+    pub allocations: u64,
+}
+
+/// What a reader has counted.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LinkStatus {
+    /// Times the domain was entered again.
+    pub reconnects: u64,
+    /// State records never seen here.
+    pub lost: u64,
+    /// Events never seen here.
+    pub events_lost: u64,
+    /// Lives of kadenzd after the first.
+    pub daemon_restarts: u64,
+}
+
+impl MachineStatus {
+    /// The status from one state record and what else is known; `now_ns` is CLOCK_MONOTONIC.
+    #[must_use]
+    pub fn new(
+        header: &StateHeader,
+        axes: &[AxisState],
+        health: Option<&Health>,
+        catalog: Option<&Catalog>,
+        counters: Counters,
+        now_ns: u64,
+    ) -> Self {
+        let path = (header.path_id != 0).then(|| PathStatus {
+            id: format!("{:016x}", header.path_id),
+            tau_s: header.tau_s,
+            tau_last_s: header.tau_last_s,
+            is_complete: header.flags & state_flag::PATH_COMPLETE != 0,
+        });
+        Self {
+            schema_version: SCHEMA_VERSION,
+            machine: catalog.map(|c| text::name(&c.header.machine_name)).unwrap_or_default(),
+            daemon_id: format!("{:016x}", header.daemon_id),
+            cycle: header.cycle,
+            age_ns: now_ns.saturating_sub(header.wake_ns),
+            period_ns: header.period_ns,
+            phase: Phase::word_of(header.phase),
+            verdict: Verdict::word_of(header.verdict),
+            reason: Reason::word_of(header.reason),
+            reason_axis: axis_name(header.reason_axis, axes.len(), catalog),
+            is_at_rest: header.flags & state_flag::AT_REST != 0,
+            path,
+            path_rate: header.path_rate,
+            rate_override: header.rate_override,
+            source: source_status(header, axes.len(), catalog),
+            axes: axes.iter().enumerate().map(|(n, axis)| axis_status(n, axis, catalog)).collect(),
+            buses: bus_statuses(header, catalog),
+            loop_health: health.map(loop_status),
+            link: LinkStatus {
+                reconnects: counters.reconnects,
+                lost: counters.lost,
+                events_lost: counters.events_lost,
+                daemon_restarts: counters.daemon_restarts,
+            },
+        }
+    }
+
+    /// The status as lines for people, without line ends.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        lines::lines(self)
+    }
+
+    /// The status as text for people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.lines().into_iter().map(|line| line.text + "\n").collect()
+    }
+
+    /// The status in one line for logs, without a line end.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        lines::one_line(self)
+    }
+
+    /// The status as one line of JSON, without a line end.
+    ///
+    /// # Errors
+    /// Never for a status made by [`MachineStatus::new`]; the writer's signature has it.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+fn axis_name(index: u32, count: usize, catalog: Option<&Catalog>) -> Option<String> {
+    let index = usize::try_from(index).ok().filter(|index| *index < count)?;
+    Some(name_of_axis(index, catalog))
+}
+
+fn name_of_axis(index: usize, catalog: Option<&Catalog>) -> String {
+    let known =
+        catalog.and_then(|catalog| catalog.axes.get(index)).map(|axis| text::name(&axis.name));
+    known.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("axis {index}"))
+}
+
+fn source_status(header: &StateHeader, axes: usize, catalog: Option<&Catalog>) -> SourceStatus {
+    SourceStatus {
+        is_alive: header.flags & state_flag::SOURCE_ALIVE != 0,
+        id: format!("{:016x}", header.source_id),
+        lease_generation: header.lease_generation,
+        age_ns: header.source_age_ns,
+        knots_accepted: header.knots_accepted,
+        knots_refused: header.knots_refused,
+        knot_refusal: KnotRefusal::word_of(header.knot_refusal),
+        knot_refusal_axis: axis_name(header.knot_refusal_axis, axes, catalog),
+    }
+}
+
+fn axis_status(index: usize, axis: &AxisState, catalog: Option<&Catalog>) -> AxisStatus {
+    let kind = catalog.and_then(|catalog| catalog.axes.get(index)).map(|axis| axis.kind);
+    let unit = match kind.map(AxisKind::try_from) {
+        Some(Ok(AxisKind::Rotary)) => "rad",
+        Some(Ok(AxisKind::Linear)) => "m",
+        Some(Err(_)) | None => "?",
+    };
+    AxisStatus {
+        name: name_of_axis(index, catalog),
+        unit,
+        position_reference: axis.position_reference,
+        position_actual: axis.position_actual,
+        following_error: axis.following_error,
+        velocity_actual: axis.velocity_actual,
+        is_enabled: axis.flags & axis_flag::ENABLED != 0,
+        is_fault: axis.flags & axis_flag::FAULT != 0,
+        error_code: axis.error_code,
+        statusword: axis.statusword,
+        drive_state: statusword::state_word(axis.statusword),
+        remarks: statusword::remark_words(axis.statusword),
+        input_age_cycles: axis.input_age_cycles,
+    }
+}
+
+fn bus_statuses(header: &StateHeader, catalog: Option<&Catalog>) -> Vec<BusStatus> {
+    let buses = header.buses.iter().enumerate().take(usize::from(header.bus_count));
+    buses
+        .map(|(index, bus)| BusStatus {
+            name: catalog
+                .and_then(|catalog| catalog.header.bus_names.get(index))
+                .map(|name| text::name(name))
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| format!("bus {index}")),
+            kind: BusKind::word_of(bus.kind),
+            frames_lost: bus.frames_lost,
+            input_age_cycles: bus.input_age_cycles,
+            wkc_actual: bus.wkc_actual,
+            wkc_expected: bus.wkc_expected,
+        })
+        .collect()
+}
+
+fn loop_status(health: &Health) -> LoopStatus {
+    let by = |cause: Cause| health.missed_by_cause[cause as usize];
+    LoopStatus {
+        cycles: health.cycles,
+        missed_cycles: health.missed_cycles,
+        missed_by_cause: MissedByCause {
+            own: by(Cause::Own),
+            host: by(Cause::Host),
+            kernel: by(Cause::Kernel),
+            bus: by(Cause::Bus),
+            unattributed: by(Cause::Unattributed),
+        },
+        overruns: health.overruns,
+        wake_latency_ns: Percentiles::of(&health.wake_latency, health.wake_latency_ns_max),
+        cycle_time_ns: Percentiles::of(&health.cycle_time, health.cycle_time_ns_max),
+        requests_lost: health.requests_lost,
+        recorder_drops: health.recorder_drops,
+        page_faults: health.minor_faults.saturating_add(health.major_faults),
+        allocations: health.allocations,
+    }
+}
