@@ -1,5 +1,6 @@
 //! What recording costs: encoding, queue and file per record, against writing the same bytes to the
 //! same disk. Prints one JSON line per machine size. `cargo run --release --example recording_cost -- DIR [RECORDS]`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 use kadenz_logger::clock::UnixOffset;
 use kadenz_logger::encode::StateEncoder;
 use kadenz_logger::queue::Inlet;
@@ -33,7 +34,7 @@ fn measure(dir: &Path, axes: u16, records: u64) {
     // A second of records, repeated with rising cycles: making them is not part of the cost.
     let made: Vec<_> = (0..4_000).map(|cycle| synthetic::state(&machine, cycle)).collect();
     let taken = |cycle: u64| {
-        let (header, axes) = &made[(cycle % 4_000) as usize];
+        let (header, axes) = &made[usize::try_from(cycle % 4_000).unwrap()];
         let mut header = *header;
         header.cycle = cycle;
         (header, axes)

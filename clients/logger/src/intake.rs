@@ -127,22 +127,22 @@ impl Source {
     }
 
     fn take_health(&mut self, inlet: &mut Inlet) -> Result<(), LinkError> {
-        if let Some(health) = self.view.health()? {
-            if health.sampled_ns != self.health_sampled_ns {
-                self.health_sampled_ns = health.sampled_ns;
-                inlet.health(health);
-            }
+        if let Some(health) = self.view.health()?
+            && health.sampled_ns != self.health_sampled_ns
+        {
+            self.health_sampled_ns = health.sampled_ns;
+            inlet.health(health);
         }
         Ok(())
     }
 
     /// Tells the service manager that we live, and people once what is wrong.
     fn still_here(&mut self) {
-        if let Some(every) = self.notify.alive_every() {
-            if Instant::now() >= self.alive_at {
-                self.alive_at = Instant::now() + every;
-                self.notify.alive();
-            }
+        if let Some(every) = self.notify.alive_every()
+            && Instant::now() >= self.alive_at
+        {
+            self.alive_at = Instant::now() + every;
+            self.notify.alive();
         }
         let trouble = self.view.trouble().map(ToString::to_string);
         if trouble != self.trouble {

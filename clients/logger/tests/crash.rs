@@ -1,4 +1,5 @@
 //! A recorder that dies, a disk that fills: what was flushed is there, what was lost is counted.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 use kadenz_logger::clock::UnixOffset;
 use kadenz_logger::encode::StateEncoder;
 use kadenz_logger::file::Recording;

@@ -1,4 +1,5 @@
 //! What goes into a recording comes out of it, field by field, through readers we did not write.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 use kadenz_logger::clock::UnixOffset;
 use kadenz_logger::queue::Inlet;
 use kadenz_logger::schema::{Topic, message};
@@ -113,12 +114,12 @@ fn assert_axis(axis: &AxisState, read: &message::Axis, name: &str) {
     assert_eq!(read.bus_index, u32::from(axis.bus_index));
     assert_eq!(read.group_index, u32::from(axis.group_index));
     assert_eq!(read.trace_id, axis.trace_id);
-    let flags = u32::from(read.enabled) * code::axis_flag::ENABLED
-        | u32::from(read.fault) * code::axis_flag::FAULT
-        | u32::from(read.homed) * code::axis_flag::HOMED
-        | u32::from(read.brake_released) * code::axis_flag::BRAKE_RELEASED
-        | u32::from(read.limit_enforced) * code::axis_flag::LIMIT_ENFORCED
-        | u32::from(read.fresh) * code::axis_flag::FRESH
+    let flags = (u32::from(read.enabled) * code::axis_flag::ENABLED)
+        | (u32::from(read.fault) * code::axis_flag::FAULT)
+        | (u32::from(read.homed) * code::axis_flag::HOMED)
+        | (u32::from(read.brake_released) * code::axis_flag::BRAKE_RELEASED)
+        | (u32::from(read.limit_enforced) * code::axis_flag::LIMIT_ENFORCED)
+        | (u32::from(read.fresh) * code::axis_flag::FRESH)
         | read.flags_unnamed;
     assert_eq!(flags, axis.flags);
 }
@@ -162,10 +163,10 @@ fn assert_header(header: &StateHeader, read: &message::State) {
     assert_eq!(bits(&read.analogue_inputs), bits(&header.analogue_inputs));
     assert_eq!(bits(&read.analogue_outputs), bits(&header.analogue_outputs));
     assert_eq!(read.daemon_id, header.daemon_id);
-    let flags = u32::from(read.source_alive) * code::state_flag::SOURCE_ALIVE
-        | u32::from(read.path_loaded) * code::state_flag::PATH_LOADED
-        | u32::from(read.path_complete) * code::state_flag::PATH_COMPLETE
-        | u32::from(read.at_rest) * code::state_flag::AT_REST
+    let flags = (u32::from(read.source_alive) * code::state_flag::SOURCE_ALIVE)
+        | (u32::from(read.path_loaded) * code::state_flag::PATH_LOADED)
+        | (u32::from(read.path_complete) * code::state_flag::PATH_COMPLETE)
+        | (u32::from(read.at_rest) * code::state_flag::AT_REST)
         | read.flags_unnamed;
     assert_eq!(flags, header.flags);
     assert_eq!(read.buses.len(), usize::from(header.bus_count));
@@ -194,7 +195,7 @@ fn every_field_of_every_cycle_reads_back_whatever_its_bits() {
             let mut header = StateHeader::from_words(&random_words(cycle));
             header.cycle = cycle;
             header.axis_count = 32;
-            header.bus_count = (cycle % 5) as u16;
+            header.bus_count = u16::try_from(cycle % 5).unwrap();
             if cycle % 2 == 0 {
                 header.reason_axis = NO_AXIS;
                 header.groups[7].axis_mask = 0;

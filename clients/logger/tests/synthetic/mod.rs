@@ -54,9 +54,8 @@ pub fn state(machine: &Machine, cycle: u64) -> (StateHeader, Vec<AxisState>) {
     header.grid_ns = 1_000_000_000 + cycle * machine.header.period_ns;
     header.wake_ns = header.grid_ns + noise(cycle, 0) % 4_000;
     header.period_ns = machine.header.period_ns;
-    header.stage_end_ns = std::array::from_fn(|stage| {
-        500 * (stage as u32 + 1) + (noise(cycle, stage as u64) % 200) as u32
-    });
+    header.stage_end_ns =
+        std::array::from_fn(|stage| 500 + u32::try_from(noise(cycle, stage as u64) % 200).unwrap());
     header.phase = 3;
     header.tau_s = cycle as f64 * 1e-9 * machine.header.period_ns as f64;
     header.path_rate = 1.0;
@@ -82,13 +81,18 @@ fn axis(header: &StateHeader, index: u64) -> AxisState {
     axis.velocity_actual = axis.velocity_reference + error;
     axis.torque_actual = (axis.torque_feed_forward * 1000.0).round() / 1000.0;
     axis.following_error = axis.position_reference - axis.position_actual;
-    axis.target_counts = (angle.sin() * 1_048_576.0) as i32;
+    axis.target_counts = rounded(angle.sin() * 1_048_576.0);
     axis.controlword = 15;
     axis.statusword = 0x1637;
     axis.mode = 8;
     axis.flags = 0b10_1101;
     axis.divisor = 1;
     axis
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the sine of an angle in 20-bit counts")]
+fn rounded(counts: f64) -> i32 {
+    counts as i32
 }
 
 /// 64 bits that depend on nothing but their arguments (SplitMix64).
