@@ -154,7 +154,7 @@ impl Mailbox {
         };
         let available = usize::from(self.brief.knot_count).min(KNOTS_PER_BATCH_MAX);
         let mut row = [0u64; AXES_MAX * KnotAxis::WORDS];
-        let row = &mut row[..row_words(axis_count)];
+        let Some(row) = row.get_mut(..row_words(axis_count)) else { return 0 };
         let mut taken = 0;
         for (slot, place) in knots.iter_mut().take(wanted.room).zip(first..available) {
             let mut tau = [0u64; 1];
