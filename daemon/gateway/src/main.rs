@@ -38,6 +38,9 @@ const RETRY_MS_MIN: u64 = 20;
 /// The longest such pause: service is back well within a second of the daemon's.
 const RETRY_MS_MAX: u64 = 250;
 
+/// An orderly end takes some 10 ms.
+const END_S_MAX: u32 = 2;
+
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match life(&Args::parse()) {
@@ -71,6 +74,13 @@ fn life(args: &Args) -> Result<(), Failure> {
     let mut work = Work::open(args, &dir, &grant, outbound, inbound)?;
     let ended = passes::run(&mut work, &grant, tether, &signals, &notify);
     notify.stopping();
+    if let Err(failure @ Failure::CanaryStuck(_)) = &ended {
+        // Whatever made the canary hang would make an orderly end hang as well.
+        log::error!("{failure}");
+        sys::end_now(failure.exit_code());
+    }
+    // The domain may be corrupted in ways nobody has noticed: SIGALRM ends what does not end.
+    nix::unistd::alarm::set(END_S_MAX);
     drop(work);
     epoch::clear_own(&dir, &grant);
     ended

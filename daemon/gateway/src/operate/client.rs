@@ -1,0 +1,142 @@
+//! One client of the operate socket: bytes in to lines, answers out, all of it bounded. What a line
+//! means is not known here.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+
+use crate::operate::request::Wish;
+
+/// Longest line.
+pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Answers kept for a client that does not read them.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
+/// Read in one pass.
+const READ_BYTES: usize = 4096;
+
+pub(crate) struct Client {
+    stream: UnixStream,
+    pub(crate) uid: u32,
+    /// Wishes not yet posted to the loop.
+    pub(crate) waiting: VecDeque<Wish>,
+    /// Ids of wishes posted and not yet answered.
+    pub(crate) posted: Vec<u64>,
+    input: Vec<u8>,
+    /// Bytes of `input` known to hold no line feed.
+    scanned: usize,
+    output: Vec<u8>,
+    /// It will say nothing more; it may still read.
+    has_ended: bool,
+    is_broken: bool,
+}
+
+impl Client {
+    pub(crate) fn accepted(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let uid = getsockopt(&stream, PeerCredentials)?.uid();
+        Ok(Self {
+            stream,
+            uid,
+            waiting: VecDeque::new(),
+            posted: Vec::new(),
+            input: Vec::new(),
+            scanned: 0,
+            output: Vec::new(),
+            has_ended: false,
+            is_broken: false,
+        })
+    }
+
+    /// Whether reading more makes sense: a client whose lines are not all looked at waits.
+    pub(crate) fn wants_reading(&self) -> bool {
+        !self.has_ended && !self.is_broken && self.scanned == self.input.len()
+    }
+
+    /// Reads once; never waits.
+    pub(crate) fn fill(&mut self) {
+        let mut bytes = [0; READ_BYTES];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.has_ended = true,
+            Ok(count) => self.input.extend_from_slice(&bytes[..count]),
+            Err(error) if is_passing(&error) => {}
+            Err(_) => self.is_broken = true,
+        }
+    }
+
+    /// The next whole line, without its line feed. An overlong one breaks the connection off.
+    pub(crate) fn next_line(&mut self) -> Option<Vec<u8>> {
+        let rest = self.input.get(self.scanned..).unwrap_or_default();
+        if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let end = self.scanned + end;
+            let mut line: Vec<u8> = self.input.drain(..=end).collect();
+            line.pop();
+            self.scanned = 0;
+            return Some(line);
+        }
+        self.scanned = self.input.len();
+        None
+    }
+
+    /// True once a line has grown beyond what a line may be.
+    pub(crate) fn is_overlong(&self) -> bool {
+        self.scanned > LINE_BYTES_MAX
+    }
+
+    /// Queues an answer.
+    pub(crate) fn say(&mut self, line: &str) {
+        if self.output.len() + line.len() > UNREAD_BYTES_MAX {
+            // It asks and does not listen: the memory it takes would grow without end.
+            self.is_broken = true;
+        } else {
+            self.output.extend_from_slice(line.as_bytes());
+        }
+    }
+
+    /// Ends the connection once what was said has been sent, as far as that goes at once.
+    pub(crate) fn dismiss(&mut self) {
+        self.flush();
+        self.is_broken = true;
+    }
+
+    /// Sends what it takes now.
+    pub(crate) fn flush(&mut self) {
+        if self.output.is_empty() || self.is_broken {
+            return;
+        }
+        match self.stream.write(&self.output) {
+            Ok(count) => drop(self.output.drain(..count)),
+            Err(error) if is_passing(&error) => {}
+            Err(_) => self.is_broken = true,
+        }
+    }
+
+    /// Wishes that have no answer yet.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.waiting.len() + self.posted.len()
+    }
+
+    /// Whether `id` names a wish that has no answer yet.
+    pub(crate) fn is_outstanding(&self, id: u64) -> bool {
+        self.posted.contains(&id) || self.waiting.iter().any(|wish| wish.id == id)
+    }
+
+    /// Nothing more will come of it.
+    pub(crate) fn is_over(&self) -> bool {
+        let served = self.outstanding() == 0 && self.output.is_empty();
+        self.is_broken || (self.has_ended && served && self.scanned == self.input.len())
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

@@ -1,0 +1,173 @@
+//! What a role does in its passes, put together from its parts; when passes come is in passes.rs.
+
+use kadenz_handover::Grant;
+use kadenz_lanes::Lanes;
+use kadenz_link::domain::{DomainNode, Side, node};
+use kadenz_paths::{EpochPlace, RuntimeDir};
+use shm_layout::code::Role;
+
+use crate::args::Args;
+use crate::broadcast::Broadcast;
+use crate::canary::Canary;
+use crate::epoch;
+use crate::failure::Failure;
+use crate::knots::Intake;
+use crate::lanes::Outbound;
+use crate::operate::Desk;
+
+/// The role's work.
+pub(crate) struct Work {
+    outbound: Outbound,
+    duty: Duty,
+}
+
+enum Duty {
+    Domain(Box<Domain>),
+    Operate(Box<Desk>),
+}
+
+/// View and plan: an iceoryx2 domain.
+struct Domain {
+    canary: Option<Canary>,
+    intake: Option<Intake>,
+    broadcast: Broadcast,
+    place: EpochPlace,
+    _node: DomainNode,
+}
+
+/// What went wrong so far and did not end anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Losses {
+    /// Records overwritten in the outbound lane before this gateway came round to them.
+    pub(crate) overwritten: u64,
+    /// Records in the outbound lane that made no sense.
+    pub(crate) malformed: u64,
+    /// Records that iceoryx2 did not take.
+    pub(crate) unsent: u64,
+    /// Batches of knots, or requests, that were refused.
+    pub(crate) refused: u64,
+}
+
+impl Work {
+    /// Opens the domain, or the socket, of the role granted.
+    pub(crate) fn open(
+        args: &Args,
+        dir: &RuntimeDir,
+        grant: &Grant,
+        outbound: Outbound,
+        inbound: Option<Lanes>,
+    ) -> Result<Self, Failure> {
+        let duty = match (grant.role, inbound) {
+            (Role::View, None) => Duty::Domain(Box::new(Domain::open(dir, grant, None)?)),
+            (Role::Plan, Some(lanes)) => {
+                Duty::Domain(Box::new(Domain::open(dir, grant, Some(&lanes))?))
+            }
+            (Role::Operate, Some(lanes)) => {
+                Duty::Operate(Box::new(Desk::open(args, dir, grant, &lanes)?))
+            }
+            (role, inbound) => {
+                let came = if inbound.is_some() { "an" } else { "no" };
+                let role = role.word();
+                return Err(Failure::Lanes(format!("{came} inbound lane came with role {role}")));
+            }
+        };
+        Ok(Self { outbound, duty })
+    }
+
+    /// Whether this role copies anything in.
+    pub(crate) fn copies_in(&self) -> bool {
+        match &self.duty {
+            Duty::Domain(domain) => domain.intake.is_some(),
+            Duty::Operate(_) => true,
+        }
+    }
+
+    /// The pass after the loop's publish; gives the newest grid point if there is a new one.
+    pub(crate) fn out_pass(&mut self, now_ns: u64) -> Option<u64> {
+        match &mut self.duty {
+            Duty::Domain(domain) => domain.broadcast.records(&mut self.outbound),
+            Duty::Operate(desk) => {
+                let grid_ns = self.outbound.newest_state().map(|header| header.grid_ns);
+                desk.answer(&mut self.outbound, now_ns);
+                grid_ns
+            }
+        }
+    }
+
+    /// The pass before the loop's wake.
+    pub(crate) fn in_pass(&mut self, now_ns: u64) {
+        match &mut self.duty {
+            Duty::Domain(domain) => {
+                if let Some(intake) = &mut domain.intake {
+                    intake.pass(now_ns);
+                }
+            }
+            Duty::Operate(desk) => desk.take(now_ns),
+        }
+    }
+
+    /// Every 10 ms: new readers, and the canary's return.
+    pub(crate) fn tend(&mut self, now_ns: u64) -> Result<(), Failure> {
+        match &mut self.duty {
+            Duty::Domain(domain) => {
+                domain.broadcast.welcome();
+                domain.canary.as_ref().map_or(Ok(()), |canary| canary.check(now_ns))
+            }
+            Duty::Operate(_) => Ok(()),
+        }
+    }
+
+    /// Sends health.
+    pub(crate) fn health(&mut self, now_ns: u64) {
+        if let Duty::Domain(domain) = &mut self.duty {
+            domain.broadcast.health(&self.outbound, now_ns);
+        }
+    }
+
+    /// Sends the catalog.
+    pub(crate) fn catalog(&mut self) {
+        if let Duty::Domain(domain) = &mut self.duty {
+            domain.broadcast.catalog(&self.outbound);
+        }
+    }
+
+    /// Once the first pass is done: watches the role's own service from outside.
+    pub(crate) fn watch(&mut self) -> Result<(), Failure> {
+        if let Duty::Domain(domain) = &mut self.duty {
+            domain.canary = Some(Canary::start(domain.place.clone())?);
+        }
+        Ok(())
+    }
+
+    /// For the log.
+    pub(crate) fn losses(&self) -> Losses {
+        let (overwritten, malformed) = self.outbound.losses();
+        let (unsent, refused) = match &self.duty {
+            Duty::Domain(domain) => {
+                (domain.broadcast.unsent(), domain.intake.as_ref().map_or(0, Intake::refused))
+            }
+            Duty::Operate(desk) => (0, desk.refused()),
+        };
+        Losses { overwritten, malformed, unsent, refused }
+    }
+}
+
+impl Domain {
+    fn open(dir: &RuntimeDir, grant: &Grant, lanes: Option<&Lanes>) -> Result<Self, Failure> {
+        let place = epoch::prepare(dir, grant)?;
+        let axis_count = usize::from(grant.terms.axis_count);
+        let node = node(&place, "gateway", Side::Gateway)?;
+        epoch::close_to_others(&place);
+        let broadcast = Broadcast::open(&node, axis_count)?;
+        let intake = lanes.map(|lanes| Intake::open(&node, lanes, axis_count)).transpose()?;
+        Ok(Self { canary: None, intake, broadcast, place, _node: node })
+    }
+}
+
+impl Drop for Domain {
+    fn drop(&mut self) {
+        if let Some(canary) = self.canary.take() {
+            canary.stop();
+        }
+    }
+}

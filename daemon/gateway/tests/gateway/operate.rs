@@ -1,0 +1,172 @@
+//! Operate: the unix socket, from request line to the loop and back.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kadenz_handover::{RoleTable, own_operate_socket};
+use serde_json::{Value, json};
+use shm_layout::code::RequestKind;
+
+use crate::machine::Machine;
+
+struct Person {
+    stream: BufReader<UnixStream>,
+}
+
+impl Person {
+    fn at(machine: &Machine) -> Self {
+        let stream = UnixStream::connect(machine.dir.operate_socket()).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("time-out");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.stream.get_mut().write_all(format!("{line}\n").as_bytes()).expect("write");
+    }
+
+    fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("an answer");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    fn ask(&mut self, line: &str) -> Value {
+        self.say(line);
+        self.hear()
+    }
+}
+
+fn start() -> (Machine, crate::machine::Gateway) {
+    let machine = Machine::start(RoleTable::one_user());
+    let gateway = machine.gateway("operate");
+    machine.wait_ready(1);
+    (machine, gateway)
+}
+
+#[test]
+fn a_request_reaches_the_loop_and_its_answer_comes_back() {
+    let (machine, _gateway) = start();
+    let mode = std::fs::metadata(own_operate_socket(&machine.dir)).unwrap();
+    assert!(mode.file_type().is_socket());
+    assert_eq!(mode.permissions().mode() & 0o777, 0o660);
+    let mut person = Person::at(&machine);
+    let answer = person.ask(r#"{"id":7,"request":"stop","axes":[1],"trace_id":3}"#);
+    assert_eq!((&answer["id"], &answer["outcome"]), (&json!(7), &json!("accepted")));
+    assert!(answer["cycle"].as_u64().is_some() && answer["message"].is_string(), "{answer}");
+    let seen = machine.seen.lock().unwrap();
+    let [request] = seen.requests[..] else { panic!("{:?}", seen.requests) };
+    assert_eq!(
+        (request.kind, request.axis_mask, request.trace_id),
+        (RequestKind::Stop.code(), 2, 3)
+    );
+    assert_eq!(request.peer_uid, nix::unistd::geteuid().as_raw());
+    assert_ne!(request.request_id >> 32, 0, "numbers carry the token");
+    drop(seen);
+    let answer = person.ask(r#"{"id":8,"request":"override","value":0.5}"#);
+    assert_eq!(answer["outcome"], "not-enabled");
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_in_words_and_the_connection_lives_on() {
+    let (machine, _gateway) = start();
+    let mut person = Person::at(&machine);
+    let refusals = [
+        (r#"{"id":1,"request":"status"}"#, json!(1), "request \"status\" is unknown"),
+        (
+            r#"{"id":2,"request":"stop","axes":[2]}"#,
+            json!(2),
+            "axes [2]: a list of numbers from 0 to 1",
+        ),
+        ("hello", Value::Null, "not JSON"),
+    ];
+    for (line, id, place) in refusals {
+        let answer = person.ask(line);
+        assert_eq!(answer["id"], id);
+        assert!(answer["error"].as_str().unwrap().starts_with(place), "{answer}");
+    }
+    assert_eq!(person.ask(r#"{"id":3,"request":"stop"}"#)["outcome"], "accepted");
+}
+
+#[test]
+fn a_loop_that_does_not_answer_is_reported_and_outstanding_requests_are_bounded() {
+    let (machine, _gateway) = start();
+    machine.answers.store(false, Ordering::Relaxed);
+    let mut person = Person::at(&machine);
+    for id in 0..17 {
+        person.say(&format!(r#"{{"id":{id},"request":"hold","deadline_ms":300}}"#));
+    }
+    let first = person.hear();
+    assert_eq!(first["id"], 16, "{first}");
+    assert!(first["error"].as_str().unwrap().starts_with("16 requests of this client"), "{first}");
+    let mut ids: Vec<u64> = (0..16)
+        .map(|_| {
+            let answer = person.hear();
+            let error = answer["error"].as_str().unwrap();
+            assert!(error.starts_with("no answer from the loop within 300 ms"), "{error}");
+            answer["id"].as_u64().unwrap()
+        })
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..16).collect::<Vec<_>>());
+}
+
+#[test]
+fn hostile_clients_are_cut_off_and_an_honest_one_is_served_among_them() {
+    let (machine, _gateway) = start();
+    let mut overlong = Person::at(&machine);
+    // The other side hangs up before it has taken everything.
+    let _hung_up = overlong.stream.get_mut().write_all(&vec![b'x'; 200_000]);
+    let answer = overlong.hear();
+    assert!(answer["error"].as_str().unwrap().contains("65536 bytes"), "{answer}");
+
+    let mut silent: Vec<Person> = (0..20).map(|_| Person::at(&machine)).collect();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for person in silent.iter_mut().take(4) {
+            scope.spawn(|| {
+                // Says much and reads nothing, until it is hung up on.
+                let garbage = "{\n".repeat(2000);
+                while !stop.load(Ordering::Relaxed) {
+                    if person.stream.get_mut().write_all(garbage.as_bytes()).is_err() {
+                        return true;
+                    }
+                }
+                false
+            });
+        }
+        let mut honest = Person::at(&machine);
+        for id in 0..200 {
+            let answer = honest.ask(&format!(r#"{{"id":{id},"request":"stop"}}"#));
+            assert_eq!((&answer["id"], &answer["outcome"]), (&json!(id), &json!("accepted")));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    drop(silent);
+    let mut next = Person::at(&machine);
+    assert_eq!(next.ask(r#"{"id":1,"request":"stop"}"#)["outcome"], "accepted");
+}
+
+#[test]
+fn the_thirty_third_client_is_sent_away_in_words() {
+    let (machine, _gateway) = start();
+    let mut people: Vec<Person> = (0..32).map(|_| Person::at(&machine)).collect();
+    for (id, person) in people.iter_mut().enumerate() {
+        let answer = person.ask(&format!(r#"{{"id":{id},"request":"stop"}}"#));
+        assert_eq!(answer["outcome"], "accepted");
+    }
+    let answer = Person::at(&machine).hear();
+    assert!(answer["error"].as_str().unwrap().starts_with("32 clients are connected"), "{answer}");
+    people.pop();
+    // Its place is free once the gateway has noticed.
+    let served = (0..1000).any(|_| {
+        let mut next = Person::at(&machine);
+        let asked = next.stream.get_mut().write_all(b"{\"id\":1,\"request\":\"stop\"}\n").is_ok();
+        let mut line = String::new();
+        asked && next.stream.read_line(&mut line).is_ok() && line.contains("accepted")
+    });
+    assert!(served);
+    assert_eq!(std::fs::metadata(machine.dir.as_path()).unwrap().mode() & 0o022, 0);
+}
