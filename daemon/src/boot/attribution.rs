@@ -113,7 +113,7 @@ impl Attribution {
             }
             self.waiting.pop_front();
             let cause = self.judge(&gap);
-            log::info!(
+            log::debug!(
                 "{} cycle(s) missed, cause {}: woke {} µs late, ran {} µs",
                 gap.skipped,
                 cause.word(),
@@ -140,7 +140,11 @@ impl Attribution {
         };
         let used_ns = after.cpu_time_ns.saturating_sub(before.cpu_time_ns);
         let ran_over = gap.cycle_time_ns > gap.wake_latency_ns;
-        let really_ran = used_ns.saturating_mul(2) > gap.cycle_time_ns;
+        // What the thread uses of the CPU anyway, in as long a time.
+        let window_ns = after.at_ns.saturating_sub(before.at_ns);
+        let usual_ns = self.usual_share(before.at_ns) * window_ns as f64;
+        let really_ran = used_ns as f64 - usual_ns > 0.6 * gap.cycle_time_ns as f64;
+        log::debug!("the thread used {used_ns} ns in {window_ns} ns, usually {usual_ns:.0} ns");
         let faulted =
             after.faults.minor + after.faults.major > before.faults.minor + before.faults.major;
         if ran_over && (really_ran || faulted) {
@@ -149,6 +153,18 @@ impl Attribution {
             Cause::Host
         } else {
             Cause::Unattributed
+        }
+    }
+
+    /// Share of the CPU that the thread used up to `until_ns`, as far back as the evidence goes.
+    fn usual_share(&self, until_ns: u64) -> f64 {
+        let last = self.history.iter().rev().find(|sample| sample.at_ns <= until_ns);
+        match (self.history.front(), last) {
+            (Some(first), Some(last)) if last.at_ns > first.at_ns => {
+                last.cpu_time_ns.saturating_sub(first.cpu_time_ns) as f64
+                    / (last.at_ns - first.at_ns) as f64
+            }
+            _ => 0.0,
         }
     }
 }

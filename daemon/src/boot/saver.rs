@@ -53,6 +53,18 @@ fn slot_words(axis_count: usize) -> usize {
     WORDS_MAX * (axis_count + 8) / (shm_layout::AXES_MAX + 8) + 64
 }
 
+/// What stands before the first cycle in a recording: magic, layout hash, daemon id, length of the
+/// configuration text in bytes, the text.
+#[must_use]
+pub fn file_header(setup: &Setup, config: &str) -> Vec<u8> {
+    let mut header = Vec::new();
+    for word in [MAGIC, LAYOUT_HASH, setup.daemon_id, config.len() as u64] {
+        header.extend(word.to_le_bytes());
+    }
+    header.extend(config.as_bytes());
+    header
+}
+
 /// Saves the inputs of a run to a file, from the first cycle on.
 pub struct Saver {
     ring: BroadcastReader<'static>,
@@ -78,11 +90,7 @@ impl Saver {
     ) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| path.display().to_string())?;
         let mut file = BufWriter::new(file);
-        let length = u64::try_from(config.len())?;
-        for word in [MAGIC, LAYOUT_HASH, setup.daemon_id, length] {
-            file.write_all(&word.to_le_bytes())?;
-        }
-        file.write_all(config.as_bytes())?;
+        file.write_all(&file_header(setup, config))?;
         Ok(Self {
             ring,
             file,

@@ -1,0 +1,12 @@
+//! The real thing under test: real processes, real shared memory, as a user would start them.
+//!
+//! [`Set`] is `kadenz up` with everything it supervises; [`Watch`] reads every cycle of it and keeps
+//! account of what was promised.
+
+mod set;
+mod watch;
+mod ending;
+
+pub use ending::Ending;
+pub use set::{Set, SetOptions, binary};
+pub use watch::{Account, Watch};
