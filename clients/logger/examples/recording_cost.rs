@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 use kadenz_logger::clock::UnixOffset;
 use kadenz_logger::encode::StateEncoder;
+use kadenz_logger::plan::Plan;
 use kadenz_logger::queue::Inlet;
 use kadenz_logger::tally::{Tally, get};
-use kadenz_logger::writer::{FileWriter, Plan};
+use kadenz_logger::writer::FileWriter;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

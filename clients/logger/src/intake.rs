@@ -25,7 +25,7 @@ pub struct Source {
     _watchdog: Watchdog,
     alive_at: Instant,
     seldom_at: Instant,
-    health_sampled_ns: u64,
+    health_sampled_ns: Option<u64>,
     trouble: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl Source {
             _watchdog: watchdog,
             alive_at: now,
             seldom_at: now,
-            health_sampled_ns: 0,
+            health_sampled_ns: None,
             trouble: None,
         })
     }
@@ -128,9 +128,9 @@ impl Source {
 
     fn take_health(&mut self, inlet: &mut Inlet) -> Result<(), LinkError> {
         if let Some(health) = self.view.health()?
-            && health.sampled_ns != self.health_sampled_ns
+            && self.health_sampled_ns != Some(health.sampled_ns)
         {
-            self.health_sampled_ns = health.sampled_ns;
+            self.health_sampled_ns = Some(health.sampled_ns);
             inlet.health(health);
         }
         Ok(())

@@ -8,6 +8,7 @@ pub mod encode;
 pub mod convert;
 pub mod tally;
 pub mod queue;
+pub mod plan;
 pub mod writer;
 pub mod file;
 pub mod recover;

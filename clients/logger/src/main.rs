@@ -3,10 +3,11 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use kadenz_logger::clock::UnixOffset;
+use kadenz_logger::plan::{Plan, Rotate};
 use kadenz_logger::queue::Inlet;
 use kadenz_logger::recover::{recover_file, recover_leftovers};
 use kadenz_logger::tally::Tally;
-use kadenz_logger::writer::{FileWriter, Plan, Rotate};
+use kadenz_logger::writer::FileWriter;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

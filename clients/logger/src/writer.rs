@@ -1,88 +1,22 @@
 //! When files begin, are flushed, rotated and given up: the writer thread. A failing disk costs
 //! records, which are counted, and never the logger.
-use crate::clock::{UnixOffset, unix_now_s, utc_compact};
+use crate::clock::UnixOffset;
 use crate::convert::Machine;
-use crate::file::{GivenUp, Recording, part_of};
+use crate::file::{GivenUp, Recording};
+use crate::plan::Plan;
 use crate::queue::{Entry, Outlet, Page};
 use crate::schema::{Topic, message};
 use crate::tally::{Counts, Tally, add};
 use anyhow::{Context, Result};
 use prost::Message as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-/// Age of unflushed records at which they are flushed. With the page's 50 ms before it, a kill
-/// costs at most 250 ms.
-const FLUSH_EVERY: Duration = Duration::from_millis(180);
 /// Age of flushed records at which they are synced: what a power cut costs.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
-/// Pause between tries while the disk does not take a file.
-const RETRY_EVERY: Duration = Duration::from_secs(2);
-/// Files of one name; a directory with more of them is somebody's mistake.
-const NUMBER_MAX: u32 = 999_999;
-
-/// Where recordings go and how large they grow.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Directory of the recordings.
-    pub dir: PathBuf,
-    /// Name without number and extension; from machine and time when absent.
-    pub name: Option<String>,
-    /// Age and size at which a file is finished and the next begun; never when absent.
-    pub rotate: Option<Rotate>,
-    /// Pause between tries while the disk does not take a file.
-    pub retry_every: Duration,
-    /// Age of unflushed records at which they are flushed.
-    pub flush_every: Duration,
-}
-
-/// Bounds of one file.
-#[derive(Clone, Copy, Debug)]
-pub struct Rotate {
-    /// Age at which a file is finished.
-    pub age: Duration,
-    /// Size at which a file is finished.
-    pub size_bytes: u64,
-}
-
-impl Plan {
-    /// A plan with the usual pauses.
-    #[must_use]
-    pub fn new(dir: PathBuf, name: Option<String>, rotate: Option<Rotate>) -> Self {
-        Self { dir, name, rotate, retry_every: RETRY_EVERY, flush_every: FLUSH_EVERY }
-    }
-
-    /// The next free path, numbered from `number` on.
-    fn target(&self, machine: &Machine, number: &mut u32) -> Result<PathBuf> {
-        let stem = match &self.name {
-            Some(name) => name.clone(),
-            None => format!("{}-{}", file_word(&machine.name()), utc_compact(unix_now_s()?)),
-        };
-        while *number <= NUMBER_MAX {
-            let plain = self.name.is_some() && self.rotate.is_none() && *number == 0;
-            let name =
-                if plain { format!("{stem}.mcap") } else { format!("{stem}-{number:03}.mcap") };
-            *number += 1;
-            let target = self.dir.join(name);
-            if !target.try_exists()? && !part_of(&target).try_exists()? {
-                return Ok(target);
-            }
-        }
-        anyhow::bail!("no free number left for {stem} in {}", self.dir.display())
-    }
-}
-
-/// A machine's name as part of a file name: ASCII letters, digits, `.`, `_`; no leading dot.
-#[must_use]
-pub fn file_word(name: &str) -> String {
-    let kept = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
-    let word: String = name.chars().map(|letter| if kept(letter) { letter } else { '_' }).collect();
-    let word = word.trim_start_matches('.');
-    if word.is_empty() { "machine".into() } else { word.into() }
-}
 
 /// Records of one topic in doubt or lost: how many, and between which numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -210,7 +144,7 @@ impl<F: FnMut(&Path)> FileWriter<F> {
             .into_iter()
             .flatten()
             .min()
-            .map_or(FLUSH_EVERY, |due| due.saturating_duration_since(Instant::now()))
+            .map_or(self.plan.flush_every, |due| due.saturating_duration_since(Instant::now()))
     }
 
     fn page(&mut self, page: &Page) {
@@ -257,9 +191,8 @@ impl<F: FnMut(&Path)> FileWriter<F> {
         let Some(machine) = self.machine.clone() else { return };
         match self.create(&machine) {
             Ok(recording) => {
-                if self.retry_at.take().is_some() {
-                    log::info!("recording again: {}", recording.target().display());
-                }
+                self.retry_at = None;
+                log::info!("recording to {}", recording.target().display());
                 self.open = Some(Open {
                     recording,
                     begun: now,

@@ -3,11 +3,12 @@
 use kadenz_logger::clock::UnixOffset;
 use kadenz_logger::encode::StateEncoder;
 use kadenz_logger::file::Recording;
+use kadenz_logger::plan::{Plan, Rotate};
 use kadenz_logger::queue::Inlet;
 use kadenz_logger::recover::{recover_file, recover_leftovers};
 use kadenz_logger::schema::{Topic, message};
 use kadenz_logger::tally::{Tally, get};
-use kadenz_logger::writer::{FileWriter, Plan, Rotate};
+use kadenz_logger::writer::FileWriter;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use prost::Message as _;

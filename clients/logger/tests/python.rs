@@ -1,9 +1,10 @@
 //! A recording opens in the readers people use: the public Python packages for MCAP and protobuf.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 use kadenz_logger::clock::UnixOffset;
+use kadenz_logger::plan::Plan;
 use kadenz_logger::queue::Inlet;
 use kadenz_logger::tally::Tally;
-use kadenz_logger::writer::{FileWriter, Plan};
+use kadenz_logger::writer::FileWriter;
 use shm_layout::code::{EventKind, Phase};
 use shm_layout::event::Event;
 use shm_layout::health::Health;
