@@ -4,9 +4,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use kadenz_config::Machine;
 use servo_core::inputs::{Replay, decode};
-use servo_core::ports::NoStopwatch;
+use servo_core::ports::{Intake, Lanes, NoStopwatch, Wanted};
 use servo_core::{State, cycle, record};
 use shm_layout::LAYOUT_HASH;
+use shm_layout::event::Event;
+use shm_layout::state::{AxisState, StateHeader};
 
 use super::machine::setup;
 use super::saver::MAGIC;
@@ -36,6 +38,17 @@ pub fn replay(path: &Path) -> anyhow::Result<Replayed> {
 /// # Errors
 /// As [`replay`].
 pub fn replay_bytes(bytes: &[u8]) -> anyhow::Result<Replayed> {
+    replay_observed(bytes, |_, _| {})
+}
+
+/// As [`replay_bytes`]; `observe` is shown the state record of every cycle.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_observed(
+    bytes: &[u8],
+    mut observe: impl FnMut(&StateHeader, &[AxisState]),
+) -> anyhow::Result<Replayed> {
     let (words, _) = bytes.as_chunks::<8>();
     let word = |place: usize| words.get(place).map(|bytes| u64::from_le_bytes(*bytes));
     if word(0) != Some(MAGIC) {
@@ -67,7 +80,8 @@ pub fn replay_bytes(bytes: &[u8]) -> anyhow::Result<Replayed> {
         let inputs = decode(&setup, &words)
             .with_context(|| format!("cycle {}: the record is damaged", outcome.cycles))?;
         let wake = inputs.wake;
-        let (mut bus, mut lanes) = (Replay { inputs: &inputs }, Replay { inputs: &inputs });
+        let mut bus = Replay { inputs: &inputs };
+        let mut lanes = Observed { replay: Replay { inputs: &inputs }, observe: &mut observe };
         cycle(&setup, &mut state, &wake, &mut bus, &mut lanes, &mut NoStopwatch);
         if record::digest(&setup, &state) != inputs.digest && outcome.diverged_at.is_none() {
             outcome.diverged_at = Some(outcome.cycles);
@@ -77,4 +91,19 @@ pub fn replay_bytes(bytes: &[u8]) -> anyhow::Result<Replayed> {
     }
     outcome.torn_bytes = rest.len();
     Ok(outcome)
+}
+
+/// Recorded lanes whose publications are shown to an observer.
+struct Observed<'a, F> {
+    replay: Replay<'a>,
+    observe: &'a mut F,
+}
+
+impl<F: FnMut(&StateHeader, &[AxisState])> Lanes for Observed<'_, F> {
+    fn take(&mut self, wanted: &Wanted, intake: &mut Intake) {
+        self.replay.take(wanted, intake);
+    }
+    fn publish(&mut self, header: &StateHeader, axes: &[AxisState], _events: &[Event]) {
+        (self.observe)(header, axes);
+    }
 }

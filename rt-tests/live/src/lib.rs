@@ -9,4 +9,4 @@ mod ending;
 
 pub use ending::Ending;
 pub use set::{Set, SetOptions, binary};
-pub use watch::{Account, Watch};
+pub use watch::{Account, Judge, Watch};

@@ -23,24 +23,19 @@ pub struct Account {
     pub speed_share: f64,
 }
 
-/// Reads every cycle through the view domain.
-pub struct Watch {
-    view: View,
+/// Judges record after record, wherever they come from.
+#[derive(Default)]
+pub struct Judge {
     limits: Vec<[f64; 3]>,
     last: Option<(StateHeader, Vec<AxisState>)>,
     account: Account,
 }
 
-impl Watch {
-    /// Watches through `view`.
+impl Judge {
+    /// Judges by velocity, acceleration and jerk limits per axis.
     #[must_use]
-    pub fn new(view: View) -> Self {
-        Self { view, limits: Vec::new(), last: None, account: Account::default() }
-    }
-
-    /// The view, for health and catalog.
-    pub const fn view(&mut self) -> &mut View {
-        &mut self.view
+    pub fn new(limits: Vec<[f64; 3]>) -> Self {
+        Self { limits, ..Self::default() }
     }
 
     /// What was seen so far.
@@ -49,44 +44,13 @@ impl Watch {
         &self.account
     }
 
-    /// The newest record.
-    #[must_use]
-    pub fn last(&self) -> Option<(&StateHeader, &[AxisState])> {
-        self.last.as_ref().map(|(header, axes)| (header, axes.as_slice()))
+    /// Judges the next record.
+    pub fn judge(&mut self, header: &StateHeader, axes: &[AxisState]) {
+        self.compare(header, axes);
+        self.last = Some((*header, axes.to_vec()));
     }
 
-    /// Whether everything stands, by the newest record.
-    #[must_use]
-    pub fn is_at_rest(&self) -> bool {
-        self.last.as_ref().is_some_and(|(header, _)| header.flags & state_flag::AT_REST != 0)
-    }
-
-    /// Reads all that is waiting; gives how many records.
-    ///
-    /// # Errors
-    /// What waiting does not heal.
-    pub fn read(&mut self) -> anyhow::Result<usize> {
-        if self.limits.is_empty()
-            && let Some(catalog) = self.view.catalog()?
-        {
-            self.limits = catalog
-                .axes
-                .iter()
-                .map(|axis| [axis.velocity_max, axis.acceleration_max, axis.jerk_max])
-                .collect();
-        }
-        let mut count = 0;
-        while let Some(sample) = self.view.next_state()? {
-            let (header, axes) = (*sample.header(), sample.axes().to_vec());
-            drop(sample);
-            self.judge(&header, &axes);
-            self.last = Some((header, axes));
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    fn judge(&mut self, header: &StateHeader, axes: &[AxisState]) {
+    fn compare(&mut self, header: &StateHeader, axes: &[AxisState]) {
         self.account.records += 1;
         for axis in axes.iter().filter(|axis| axis.flags & axis_flag::ENABLED != 0) {
             self.account.following_error_max =
@@ -117,6 +81,65 @@ impl Watch {
                 self.account.jumps.push(format!("cycle {cycle}, axis {index}: {jump}"));
             }
         }
+    }
+}
+
+/// Reads every cycle through the view domain.
+pub struct Watch {
+    view: View,
+    judge: Judge,
+}
+
+impl Watch {
+    /// Watches through `view`.
+    #[must_use]
+    pub fn new(view: View) -> Self {
+        Self { view, judge: Judge::default() }
+    }
+
+    /// The view, for health and catalog.
+    pub const fn view(&mut self) -> &mut View {
+        &mut self.view
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub const fn account(&self) -> &Account {
+        self.judge.account()
+    }
+
+    /// The newest record.
+    #[must_use]
+    pub fn last(&self) -> Option<(&StateHeader, &[AxisState])> {
+        self.judge.last.as_ref().map(|(header, axes)| (header, axes.as_slice()))
+    }
+
+    /// Whether everything stands, by the newest record.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.last().is_some_and(|(header, _)| header.flags & state_flag::AT_REST != 0)
+    }
+
+    /// Reads all that is waiting; gives how many records.
+    ///
+    /// # Errors
+    /// What waiting does not heal.
+    pub fn read(&mut self) -> anyhow::Result<usize> {
+        if self.judge.limits.is_empty()
+            && let Some(catalog) = self.view.catalog()?
+        {
+            self.judge.limits = catalog
+                .axes
+                .iter()
+                .map(|axis| [axis.velocity_max, axis.acceleration_max, axis.jerk_max])
+                .collect();
+        }
+        let mut count = 0;
+        while let Some(sample) = self.view.next_state()? {
+            self.judge.judge(sample.header(), sample.axes());
+            count += 1;
+        }
+        Ok(count)
     }
 }
 
