@@ -1,7 +1,7 @@
 //! A reader of the gateway's own domain, on an ordinary thread: what it cannot join, no client can.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,27 +19,46 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(2);
 /// Looks in one visit: the gateway welcomes new readers every 10 ms.
 const LOOKS: u32 = 30;
-/// A visit that took this much longer than its sleeps was held up by the host: it proves nothing.
-const HELD_UP_NS: u64 = 50_000_000;
+/// Welcomes that a visit in which nothing was heard must have seen to prove anything: with fewer, the pass loop was held up (by the
+/// host, or a scheduler that has no time for it), and the domain is not to blame.
+const WELCOMES_MIN: u32 = 3;
+/// Visits in a row without a single welcome after which the pass loop hangs (1 s and more). Its
+/// supervisor's watchdog is faster, where there is one.
+const UNWELCOME_MAX: u32 = 10;
 /// A sample older than this is from before the gateway stopped working.
 const SAMPLE_AGE_NS_MAX: u64 = 1_000_000_000;
 /// Visits in vain, in a row, that end the gateway.
 const MISSES_MAX: u32 = 2;
 /// Visits between two clearings of dead clients (0.5 s).
 const CLEAR_EVERY: u32 = 5;
-/// A visit that takes this long hangs: a truncated file makes iceoryx2 0.10 wait for ever.
-const STUCK_NS: u64 = 2_000_000_000;
+/// Welcomes (10 ms each) without the canary's return after which it hangs: a truncated file makes
+/// iceoryx2 0.10 wait for ever. Counted, not timed, so that a process that was stopped as a whole
+/// does not blame itself.
+const AWAY_WELCOMES_MAX: u32 = 200;
+
+/// What the pass loop and the canary know of each other.
+#[derive(Default)]
+struct Signs {
+    stop: AtomicBool,
+    /// Times the pass loop has welcomed new readers.
+    welcomes: AtomicU32,
+    /// Times the canary has come back.
+    visits: AtomicU32,
+}
 
 /// The running canary.
 pub(crate) struct Canary {
-    stop: Arc<AtomicBool>,
-    back_ns: Arc<AtomicU64>,
+    signs: Arc<Signs>,
     thread: JoinHandle<()>,
+    visits_seen: u32,
+    away_welcomes: u32,
 }
 
 /// What one visit showed.
 enum Visit {
     Heard,
+    /// Joined, and was given nothing, or something old.
+    Unheard,
     Missed(String),
     Inconclusive,
 }
@@ -47,31 +66,38 @@ enum Visit {
 impl Canary {
     /// Sends it off. The health stream must have been written once.
     pub(crate) fn start(place: EpochPlace) -> Result<Self, Failure> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let back_ns = Arc::new(AtomicU64::new(now_ns()));
-        let (stopped, back) = (Arc::clone(&stop), Arc::clone(&back_ns));
+        let signs = Arc::new(Signs::default());
+        let own = Arc::clone(&signs);
         let thread = std::thread::Builder::new()
             .name("canary".to_owned())
-            .spawn(move || fly(&place, &stopped, &back))
+            .spawn(move || fly(&place, &own))
             .map_err(|source| Failure::Host {
                 step: "starting the canary",
                 remedy: "raise TasksMax",
                 source,
             })?;
-        Ok(Self { stop, back_ns, thread })
+        Ok(Self { signs, thread, visits_seen: 0, away_welcomes: 0 })
     }
 
-    /// Called by the pass loop, which is on time: has the canary come back lately?
-    pub(crate) fn check(&self, now_ns: u64) -> Result<(), Failure> {
-        // ORDERING: relaxed, the number stands for itself.
-        let away_ns = now_ns.saturating_sub(self.back_ns.load(Ordering::Relaxed));
-        if away_ns > STUCK_NS { Err(Failure::CanaryStuck(away_ns / 1_000_000)) } else { Ok(()) }
+    /// Called by the pass loop after each welcome: has the canary come back lately?
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
+        // ORDERING: relaxed, here and below: each number stands for itself.
+        self.signs.welcomes.fetch_add(1, Ordering::Relaxed);
+        let visits = self.signs.visits.load(Ordering::Relaxed);
+        if visits != self.visits_seen {
+            self.visits_seen = visits;
+            self.away_welcomes = 0;
+        }
+        self.away_welcomes += 1;
+        if self.away_welcomes > AWAY_WELCOMES_MAX {
+            return Err(Failure::CanaryStuck(self.away_welcomes));
+        }
+        Ok(())
     }
 
     /// Calls it back, and waits a moment for it: it may hang, and the process ends anyway.
     pub(crate) fn stop(self) {
-        // ORDERING: relaxed, nothing else hangs on the flag.
-        self.stop.store(true, Ordering::Relaxed);
+        self.signs.stop.store(true, Ordering::Relaxed);
         for _ in 0..100 {
             if self.thread.is_finished() {
                 return;
@@ -81,30 +107,35 @@ impl Canary {
     }
 }
 
-fn fly(place: &EpochPlace, stop: &AtomicBool, back_ns: &AtomicU64) {
-    let (mut misses, mut visits) = (0, 0_u32);
-    // ORDERING: relaxed, as in `stop`.
-    while !stop.load(Ordering::Relaxed) {
-        visits = visits.wrapping_add(1);
-        let begin_ns = now_ns();
+fn fly(place: &EpochPlace, signs: &Signs) {
+    let (mut misses, mut unwelcome) = (0, 0);
+    let mut before = signs.welcomes.load(Ordering::Relaxed);
+    // BOUND: flies until it is called back.
+    while !signs.stop.load(Ordering::Relaxed) {
+        let begun = signs.welcomes.load(Ordering::Relaxed);
+        let visits = signs.visits.load(Ordering::Relaxed).wrapping_add(1);
         let visit = visit(place, visits.is_multiple_of(CLEAR_EVERY));
-        let spent_ns = now_ns().saturating_sub(begin_ns);
-        let asleep_ns = u64::try_from((LOOK * LOOKS).as_nanos()).unwrap_or(u64::MAX);
+        let after = signs.welcomes.load(Ordering::Relaxed);
+        unwelcome = if after == before { unwelcome + 1 } else { 0 };
+        before = after;
         match visit {
             Visit::Heard => misses = 0,
-            Visit::Missed(_) if spent_ns > asleep_ns + HELD_UP_NS => {}
             Visit::Inconclusive => {}
+            Visit::Unheard if after.wrapping_sub(begun) < WELCOMES_MIN => {}
+            Visit::Unheard => {
+                misses += 1;
+                log::warn!("canary: joined and got no fresh health ({misses} of {MISSES_MAX})");
+            }
             Visit::Missed(why) => {
                 misses += 1;
                 log::warn!("canary: {why} ({misses} of {MISSES_MAX})");
             }
         }
-        if misses >= MISSES_MAX {
-            log::error!("this domain cannot be joined any more; starting over in a new epoch");
+        if misses >= MISSES_MAX || unwelcome >= UNWELCOME_MAX {
+            log::error!("this domain cannot be used any more; starting over in a new epoch");
             sys::end_now(EXIT_CANARY);
         }
-        // ORDERING: relaxed, the number stands for itself.
-        back_ns.store(now_ns(), Ordering::Relaxed);
+        signs.visits.store(visits, Ordering::Relaxed);
         std::thread::sleep(PAUSE);
     }
 }
@@ -113,7 +144,7 @@ fn fly(place: &EpochPlace, stop: &AtomicBool, back_ns: &AtomicU64) {
 fn visit(place: &EpochPlace, clear_dead: bool) -> Visit {
     match hear(place, clear_dead) {
         Ok(true) => Visit::Heard,
-        Ok(false) => Visit::Missed("joined, and was given no health record".to_owned()),
+        Ok(false) => Visit::Unheard,
         // All places taken by living clients: joining worked as far as it can.
         Err(DomainError::Full { .. }) => Visit::Inconclusive,
         Err(error) => Visit::Missed(error.to_string()),

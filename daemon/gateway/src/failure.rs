@@ -32,10 +32,10 @@ pub(crate) enum Failure {
     #[error("--group {0:?}: no such group; create it, or leave the option out")]
     Group(String),
     #[error(
-        "the canary has not come back for {0} ms: this domain cannot be joined any more; starting \
-         over in a new epoch"
+        "the canary has not come back within {0} welcomes of 10 ms: this domain cannot be joined \
+         any more; starting over in a new epoch"
     )]
-    CanaryStuck(u64),
+    CanaryStuck(u32),
 }
 
 impl Failure {

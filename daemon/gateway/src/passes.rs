@@ -88,7 +88,7 @@ pub(crate) fn run(
             notify.alive();
         }
         if tend.due(now_ns) {
-            work.tend(now_ns)?;
+            work.tend()?;
             if signals.end_wanted() {
                 log::info!("asked to end");
                 return Ok(());

@@ -107,11 +107,11 @@ impl Work {
     }
 
     /// Every 10 ms: new readers, and the canary's return.
-    pub(crate) fn tend(&mut self, now_ns: u64) -> Result<(), Failure> {
+    pub(crate) fn tend(&mut self) -> Result<(), Failure> {
         match &mut self.duty {
             Duty::Domain(domain) => {
                 domain.broadcast.welcome();
-                domain.canary.as_ref().map_or(Ok(()), |canary| canary.check(now_ns))
+                domain.canary.as_mut().map_or(Ok(()), Canary::check)
             }
             Duty::Operate(_) => Ok(()),
         }
