@@ -30,8 +30,11 @@ pub fn output(
     {
         let state = DriveState::of(axis.statusword);
         command.controlword = match judgement.drives {
-            DriveGoal::Enabled => drive::toward_enabled(state, reset_pulse),
-            DriveGoal::Disabled => drive::toward_disabled(state),
+            DriveGoal::Enabling => drive::toward_enabled(state, reset_pulse),
+            DriveGoal::Held if state == DriveState::OperationEnabled => {
+                drive::toward_enabled(state, false)
+            }
+            DriveGoal::Held | DriveGoal::Disabled => drive::toward_disabled(state),
         };
         command.mode = drive::MODE_CSP;
         command.position = reference.position;

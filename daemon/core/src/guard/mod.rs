@@ -34,8 +34,11 @@ pub enum Goal {
 pub enum DriveGoal {
     /// Torque off.
     Disabled,
-    /// Operation enabled.
-    Enabled,
+    /// On the way to Operation enabled; faults are reset.
+    Enabling,
+    /// Operation enabled where a drive is in it. One that has left it stays out: it comes back by an
+    /// enable request, never within the stop that its leaving caused.
+    Held,
 }
 
 /// The guard's word on one cycle.
@@ -186,7 +189,8 @@ pub fn judge(
         },
         drives: match guard.phase {
             Phase::Disabled | Phase::Disabling => DriveGoal::Disabled,
-            _ => DriveGoal::Enabled,
+            Phase::Enabling => DriveGoal::Enabling,
+            _ => DriveGoal::Held,
         },
         takes_knots: matches!(guard.phase, Phase::Standstill | Phase::Moving)
             && verdict != Verdict::Stop,

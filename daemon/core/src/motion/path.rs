@@ -165,8 +165,9 @@ impl Path {
         let duration_s = to.tau_s - from.tau_s;
         let share = if duration_s > 0.0 { (tau_s - from.tau_s) / duration_s } else { 1.0 };
         for ((torque, start), end) in torques.iter_mut().zip(from.axes).zip(to.axes) {
-            let rise = end.torque_feed_forward - start.torque_feed_forward;
-            *torque = start.torque_feed_forward + share.max(0.0) * rise;
+            // A weighted mean: the difference of two finite numbers need not be finite.
+            let share = share.max(0.0);
+            *torque = (1.0 - share) * start.torque_feed_forward + share * end.torque_feed_forward;
         }
     }
 
