@@ -1,4 +1,5 @@
 //! When a client looks for a new epoch: pure pacing, time is an argument. No I/O.
+use kadenz_paths::Token;
 
 /// Samples older than this make a client re-read the announcement, ns.
 pub const STALE_NS: u64 = 20_000_000;
@@ -8,6 +9,8 @@ pub const LOOK_EVERY_NS: u64 = 5_000_000;
 pub const REOPEN_NS: u64 = 60_000_000;
 /// Longest time between two attempts to re-open, ns.
 pub const REOPEN_NS_MAX: u64 = 1_000_000_000;
+/// Longest pause after an epoch could not be opened, ns.
+pub const RETRY_NS_MAX: u64 = 100_000_000;
 
 /// Paces one client of one domain.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +19,20 @@ pub(crate) struct Pace {
     look_ns: Option<u64>,
     stale_ns: Option<u64>,
     reopen_ns: u64,
+    failed: Option<Failed>,
+}
+
+/// An epoch that could not be opened: tried again seldom, since every try costs the gateway work.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    epoch: Token,
+    retry_ns: u64,
+    pause_ns: u64,
 }
 
 impl Pace {
     pub(crate) const fn new() -> Self {
-        Self { fresh_ns: 0, look_ns: None, stale_ns: None, reopen_ns: REOPEN_NS }
+        Self { fresh_ns: 0, look_ns: None, stale_ns: None, reopen_ns: REOPEN_NS, failed: None }
     }
 
     /// A sample has come.
@@ -34,6 +46,19 @@ impl Pace {
     pub(crate) fn opened(&mut self, now_ns: u64) {
         self.fresh_ns = now_ns;
         self.stale_ns = None;
+        self.failed = None;
+    }
+
+    /// `epoch` could not be opened.
+    pub(crate) fn failed(&mut self, now_ns: u64, epoch: Token) {
+        let before = self.failed.filter(|failed| failed.epoch == epoch);
+        let pause_ns = before.map_or(LOOK_EVERY_NS, |f| (f.pause_ns * 2).min(RETRY_NS_MAX));
+        self.failed = Some(Failed { epoch, retry_ns: now_ns.saturating_add(pause_ns), pause_ns });
+    }
+
+    /// Whether `epoch` may be tried now; another epoch than the failed one may at once.
+    pub(crate) fn may_open(&self, now_ns: u64, epoch: Token) -> bool {
+        self.failed.is_none_or(|failed| failed.epoch != epoch || now_ns >= failed.retry_ns)
     }
 
     /// No sample is waiting: whether to read the announcement now.
@@ -99,6 +124,22 @@ mod tests {
         assert!(!pace.wants_reopen(5_000 * MS));
         assert!(!pace.wants_reopen(5_059 * MS));
         assert!(pace.wants_reopen(5_060 * MS));
+    }
+
+    #[test]
+    fn an_epoch_that_fails_is_tried_ever_more_seldom_and_another_one_at_once() {
+        let mut pace = Pace::new();
+        let (first, second) = (Token::from_number(1), Token::from_number(2));
+        let mut tries = Vec::new();
+        for now in (0..1_000).map(|ms| ms * MS) {
+            if pace.may_open(now, first) {
+                pace.failed(now, first);
+                tries.push(now / MS);
+            }
+        }
+        assert_eq!(tries[..6], [0, 5, 15, 35, 75, 155]);
+        assert_eq!(tries[7] - tries[6], 100);
+        assert!(pace.may_open(999 * MS, second));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Sending knots into the plan domain, across restarts of its gateway. What to send is the planner's business.
-use kadenz_paths::{RuntimeDir, Token};
+use kadenz_paths::{EpochPlace, RuntimeDir, Token};
 use shm_layout::code::Role;
 use shm_layout::knot::{KnotAxis, KnotBatchHeader};
 use shm_layout::{AXES_MAX, KNOTS_PER_BATCH_MAX, LAYOUT_HASH};
@@ -134,7 +134,7 @@ impl KnotPort {
         if !self.pace.due(now_ns, every_ns) {
             return Ok(());
         }
-        match self.enter_announced() {
+        match self.enter_announced(now_ns) {
             Err(error) if !error.heals() => Err(error),
             Err(error) => {
                 self.trouble = Some(error);
@@ -144,26 +144,36 @@ impl KnotPort {
         }
     }
 
-    fn enter_announced(&mut self) -> Result<(), LinkError> {
+    fn enter_announced(&mut self, now_ns: u64) -> Result<(), LinkError> {
         access::check(&self.dir, Role::Plan)?;
         let token = self
             .dir
             .read_epoch(Role::Plan)?
             .ok_or_else(|| access::not_announced(&self.dir, Role::Plan))?;
-        if self.epoch() == Some(token) {
+        if self.epoch() == Some(token) || !self.pace.may_open(now_ns, token) {
             return Ok(());
         }
         self.leave();
         let place = self.dir.epoch_place(Role::Plan, token)?;
-        let _inside = self.calls.enter();
-        let node = domain::node(&place, &self.name, Side::Client)?;
-        let writer = domain::knots::writer(&domain::knots::service(&node, Side::Client)?)?;
-        self.open = Some(Open { writer, epoch: token, _node: node });
+        match self.open(&place) {
+            Ok(open) => self.open = Some(open),
+            Err(error) => {
+                self.pace.failed(now_ns, token);
+                return Err(error);
+            }
+        }
         if self.entered {
             self.reconnects += 1;
         }
         self.entered = true;
         Ok(())
+    }
+
+    fn open(&self, place: &EpochPlace) -> Result<Open, LinkError> {
+        let _inside = self.calls.enter();
+        let node = domain::node(place, &self.name, Side::Client)?;
+        let writer = domain::knots::writer(&domain::knots::service(&node, Side::Client)?)?;
+        Ok(Open { writer, epoch: place.token, _node: node })
     }
 
     fn leave(&mut self) {

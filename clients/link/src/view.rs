@@ -2,11 +2,9 @@
 use std::time::Duration;
 
 use kadenz_paths::{RuntimeDir, Token};
-use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::code::Role;
 use shm_layout::event::Event;
 use shm_layout::health::Health;
-use shm_layout::state::{AxisState, StateHeader};
 
 use crate::access;
 use crate::clock;
@@ -14,40 +12,10 @@ use crate::domain;
 use crate::error::{LinkError, domain_word};
 use crate::follow::Pace;
 use crate::ports::{Ports, TheirContract, receive_error};
+use crate::sample::{Catalog, StateSample};
 use crate::sequence::{Cycles, Events};
 use crate::status::MachineStatus;
 use crate::watchdog::{Calls, Watchdog};
-
-/// One state record, read where it lies; the slot is free again when it is dropped. Hold at most four.
-#[derive(Debug)]
-pub struct StateSample {
-    sample: domain::state::Received,
-}
-
-impl StateSample {
-    /// The machine in that cycle.
-    #[must_use]
-    pub fn header(&self) -> &StateHeader {
-        self.sample.user_header()
-    }
-
-    /// The axes, in catalog order.
-    #[must_use]
-    pub fn axes(&self) -> &[AxisState] {
-        let axes = self.sample.payload();
-        // Another process wrote the count: it may say anything.
-        &axes[..axes.len().min(usize::from(self.header().axis_count))]
-    }
-}
-
-/// What the machine is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Catalog {
-    /// The machine as a whole.
-    pub header: CatalogHeader,
-    /// Its axes.
-    pub axes: Vec<CatalogAxis>,
-}
 
 /// What a view has counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +41,7 @@ pub struct View {
     ports: Option<Ports>,
     entered: bool,
     trouble: Option<LinkError>,
+    refused: Option<(Token, TheirContract)>,
     reconnects: u64,
     cycles: Cycles,
     events: Events,
@@ -96,6 +65,7 @@ impl View {
             ports: None,
             entered: false,
             trouble: None,
+            refused: None,
             reconnects: 0,
             cycles: Cycles::default(),
             events: Events::default(),
@@ -119,13 +89,14 @@ impl View {
         let end_ns = clock::now_ns().saturating_add(wait_ns);
         loop {
             let now_ns = clock::now_ns();
-            match view.enter(now_ns) {
-                Ok(()) => return Ok(view),
-                Err(error) if error.heals() && now_ns < end_ns => {
-                    std::thread::sleep(Duration::from_nanos(crate::follow::LOOK_EVERY_NS));
-                }
-                Err(error) => return Err(error),
+            if view.enter(now_ns)? {
+                return Ok(view);
             }
+            if now_ns >= end_ns {
+                let unknown = || access::not_announced(&view.dir, role);
+                return Err(view.trouble.take().unwrap_or_else(unknown));
+            }
+            std::thread::sleep(Duration::from_nanos(crate::follow::LOOK_EVERY_NS));
         }
     }
 
@@ -164,7 +135,7 @@ impl View {
                 self.pace.fresh(now_ns);
                 self.check_contract(TheirContract::of_state(sample.user_header()))?;
                 self.trouble = None;
-                let sample = StateSample { sample };
+                let sample = StateSample::new(sample);
                 if self.cycles.take(sample.header()) {
                     self.forget_machine();
                 }
@@ -257,13 +228,7 @@ impl View {
             let found = {
                 let _inside = self.calls.enter();
                 let Some(ports) = &self.ports else { break };
-                ports.catalog.receive().map(|sample| {
-                    sample.map(|sample| {
-                        let header = **sample.user_header();
-                        let count = usize::from(header.axis_count).min(sample.payload().len());
-                        Catalog { header, axes: sample.payload()[..count].to_vec() }
-                    })
-                })
+                ports.catalog.receive().map(|sample| sample.map(|sample| Catalog::copy_of(&sample)))
             };
             match found {
                 Ok(Some(catalog)) => {
@@ -327,37 +292,53 @@ impl View {
         if !self.pace.due(now_ns, crate::follow::LOOK_EVERY_NS) {
             return Ok(false);
         }
-        match self.enter(now_ns) {
-            Ok(()) => Ok(true),
+        self.enter(now_ns)
+    }
+
+    /// Whether the announced epoch is entered now; what heals is kept as trouble.
+    fn enter(&mut self, now_ns: u64) -> Result<bool, LinkError> {
+        match self.enter_announced(now_ns) {
             Err(error) if error.heals() => {
                 self.trouble = Some(error);
                 Ok(false)
             }
-            Err(error) => Err(error),
+            other => other,
         }
     }
 
-    fn enter(&mut self, now_ns: u64) -> Result<(), LinkError> {
+    fn enter_announced(&mut self, now_ns: u64) -> Result<bool, LinkError> {
         access::check(&self.dir, self.role)?;
         let token = self
             .dir
             .read_epoch(self.role)?
             .ok_or_else(|| access::not_announced(&self.dir, self.role))?;
+        if let Some((epoch, theirs)) = self.refused.filter(|(epoch, _)| *epoch == token) {
+            return theirs.mismatch(self.role, epoch).map_or(Ok(false), Err);
+        }
+        if !self.pace.may_open(now_ns, token) {
+            return Ok(false);
+        }
         let place = self.dir.epoch_place(self.role, token)?;
         let opened = {
             let _inside = self.calls.enter();
             Ports::open(&place, &self.name)
         };
-        self.ports = Some(opened?);
+        match opened {
+            Ok(ports) => self.ports = Some(ports),
+            Err(error) => {
+                self.pace.failed(now_ns, token);
+                return Err(error);
+            }
+        }
         self.pace.opened(now_ns);
         if self.entered {
             self.reconnects += 1;
         }
         self.entered = true;
-        Ok(())
+        Ok(true)
     }
 
-    /// Another contract ends this epoch for us; the next call looks whether it is still there.
+    /// Another contract ends this epoch for us: it is not entered again.
     fn check_contract(&mut self, theirs: TheirContract) -> Result<(), LinkError> {
         let Some(ports) = self.ports.as_mut() else { return Ok(()) };
         match theirs.mismatch(self.role, ports.epoch) {
@@ -366,6 +347,7 @@ impl View {
                 Ok(())
             }
             Some(refusal) => {
+                self.refused = Some((ports.epoch, theirs));
                 self.leave();
                 Err(refusal)
             }
@@ -384,20 +366,9 @@ impl View {
         // Without an announcement the old ports are as good as none: keep them until one is there.
         if announced.is_some() && (!is_same || self.pace.wants_reopen(now_ns)) {
             self.leave();
-            return self.enter_now(now_ns);
+            return self.enter(now_ns).map(|_entered| ());
         }
         Ok(())
-    }
-
-    fn enter_now(&mut self, now_ns: u64) -> Result<(), LinkError> {
-        match self.enter(now_ns) {
-            Err(error) if !error.heals() => Err(error),
-            Err(error) => {
-                self.trouble = Some(error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
     }
 
     fn port_failed(&mut self, error: LinkError) -> Result<(), LinkError> {

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
 mod machine;
 
+use std::time::Duration;
+
 use kadenz_link::{LinkError, View};
 use machine::{Gateway, Machine};
 use shm_layout::LAYOUT_HASH;
@@ -95,11 +97,14 @@ fn another_contract_is_refused_naming_both_and_the_next_epoch_is_tried() {
     let ours = format!("{LAYOUT_HASH:#018x}");
     assert!(words.contains("0x0000000000000bad") && words.contains(&ours), "{words}");
     assert!(view.next_event().unwrap().is_none(), "events of another contract are not given out");
+    let again = view.next_state_at(10 * MS).unwrap_err();
+    assert!(matches!(again, LinkError::Contract { .. }), "an epoch refused once stays refused");
+    assert_eq!(view.epoch(), None);
     let ours = Gateway::start(&machine, Role::View, 2, 1);
     machine.announce(Role::View, 2);
-    cycles(&mut view, 10 * MS);
+    cycles(&mut view, 20 * MS);
     ours.publish_state(2);
-    assert_eq!(cycles(&mut view, 11 * MS), [2]);
+    assert_eq!(cycles(&mut view, 21 * MS), [2]);
 }
 
 #[test]
@@ -229,4 +234,17 @@ fn samples_held_beyond_the_limit_are_refused_in_words() {
     let newest = held.into_iter().next_back();
     assert_eq!(newest.map(|sample| sample.header().cycle), Some(5));
     assert_eq!(cycles(&mut view, 0), [6, 7, 8, 9]);
+}
+
+#[test]
+fn open_waits_for_the_domain_and_tells_what_kept_it_out() {
+    let machine = Machine::new();
+    let open = || View::open(machine.dir.clone(), Role::View, "test", Duration::from_millis(20));
+    let words = open().unwrap_err().to_string();
+    assert!(words.contains("view gateway has not been started"), "{words}");
+    let _gateway = Gateway::start(&machine, Role::View, 1, 1);
+    machine.announce(Role::View, 1);
+    assert_eq!(open().unwrap().epoch(), Some(machine.token(1)));
+    let operate = View::open(machine.dir.clone(), Role::Operate, "test", Duration::ZERO);
+    assert!(matches!(operate, Err(LinkError::NotADomain { .. })));
 }

@@ -41,7 +41,7 @@ fn push(out: &mut String, text: &str, tone: Tone, columns: usize, color: bool) {
         out.push_str(RESET);
     }
     out.push_str(CLEAR_LINE_END);
-    out.push_str("\r\n");
+    out.push('\n');
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_frame_starts_at_home_and_clears_what_it_does_not_paint() {
         let painted = frame(&lines(2), (24, 80), false);
-        assert_eq!(painted, "\x1b[Hline 0 é\x1b[K\r\nline 1 é\x1b[K\r\n\x1b[J");
+        assert_eq!(painted, "\x1b[Hline 0 é\x1b[K\nline 1 é\x1b[K\n\x1b[J");
     }
 
     #[test]
@@ -69,10 +69,10 @@ mod tests {
         for rows in 1..30 {
             for columns in 1..12 {
                 let painted = frame(&lines(9), (rows, columns), false);
-                assert!(painted.matches("\r\n").count() < rows.max(2), "{rows} x {columns}");
+                assert!(painted.matches("\n").count() < rows.max(2), "{rows} x {columns}");
                 let plain =
                     painted.replace(HOME, "").replace(CLEAR_LINE_END, "").replace(CLEAR_BELOW, "");
-                assert!(plain.split("\r\n").all(|line| line.chars().count() <= columns));
+                assert!(plain.split("\n").all(|line| line.chars().count() <= columns));
             }
         }
     }

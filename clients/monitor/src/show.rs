@@ -13,6 +13,10 @@ use crate::sys::terminal_size;
 const READ_EVERY: Duration = Duration::from_millis(20);
 /// How long `--once` waits.
 const ONCE_WAIT: Duration = Duration::from_secs(2);
+/// A silence shorter than this is a stall of the host, not worth a word.
+const SILENCE: Duration = Duration::from_millis(250);
+/// How long the first show waits for the names of the machine, which come a little later.
+const NAMES_WAIT: Duration = Duration::from_millis(700);
 /// A terminal that does not tell its size.
 const USUAL_SIZE: (usize, usize) = (24, 80);
 
@@ -60,13 +64,24 @@ pub struct Show {
     newest: Option<StateSample>,
     /// Why nothing comes; said once per change.
     trouble: Option<String>,
-    seen: bool,
+    first_seen: Option<Instant>,
+    last_seen: Option<Instant>,
+    /// Reconnects and restarts of kadenzd that were said.
+    said: (u64, u64),
 }
 
 impl Show {
     /// A monitor that has shown nothing yet.
     pub fn new(view: View, plan: Plan) -> Self {
-        Self { view, plan, newest: None, trouble: None, seen: false }
+        Self {
+            view,
+            plan,
+            newest: None,
+            trouble: None,
+            first_seen: None,
+            last_seen: None,
+            said: (0, 0),
+        }
     }
 
     /// Shows until it is over.
@@ -82,7 +97,7 @@ impl Show {
                 return Ok(end);
             }
             let now = Instant::now();
-            if !self.plan.once && now >= next_show {
+            if !self.plan.once && now >= next_show && self.is_introduced() {
                 self.show()?;
                 // Shows that were missed while standing still are not made up for.
                 next_show = now + self.plan.every;
@@ -96,6 +111,12 @@ impl Show {
         }
     }
 
+    /// Whether the names have come, or are not worth waiting for any longer.
+    fn is_introduced(&mut self) -> bool {
+        let is_known = matches!(self.view.catalog(), Ok(Some(_)));
+        is_known || self.first_seen.is_none_or(|first| first.elapsed() >= NAMES_WAIT)
+    }
+
     /// Takes what has come; gives the words of a refusal that waiting does not end.
     fn read(&mut self) -> io::Result<Option<String>> {
         let found = self.view.newest_state();
@@ -106,8 +127,10 @@ impl Show {
                 None
             }
             Ok(None) => {
-                let words = self.view.trouble().map(LinkError::to_string);
-                self.say_trouble(words)?;
+                if self.last_seen.is_none_or(|last| last.elapsed() >= SILENCE) {
+                    let words = self.view.trouble().map(LinkError::to_string);
+                    self.say_trouble(words)?;
+                }
                 None
             }
             Err(error) => Some(error.to_string()),
@@ -133,17 +156,18 @@ impl Show {
     }
 
     fn came_back(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        self.first_seen.get_or_insert(now);
+        let was_seen = self.last_seen.replace(now).is_some();
         let was_away = self.trouble.take().is_some();
-        let had_been_seen = std::mem::replace(&mut self.seen, true);
-        if was_away && had_been_seen && self.plan.form == Form::Lines {
-            let counted = self.view.counters();
-            let restarts = match counted.daemon_restarts {
-                0 => String::new(),
-                count => format!(", {count} restarts of kadenzd"),
-            };
+        let counted = self.view.counters();
+        let news = (counted.reconnects, counted.daemon_restarts);
+        let is_back = was_seen && (was_away || news != self.said);
+        self.said = news;
+        if is_back && self.plan.form == Form::Lines {
             put(&format!(
-                "back: {} reconnects, {} records not seen{restarts}\n",
-                counted.reconnects, counted.lost
+                "back: {} reconnects, {} restarts of kadenzd, {} records not seen\n",
+                counted.reconnects, counted.daemon_restarts, counted.lost
             ))?;
         }
         Ok(())

@@ -124,7 +124,7 @@ fn on_a_pipe_it_says_that_the_gateway_went_and_came_back_and_ctrl_c_ends_it_clea
     machine.announce(Role::View, 1);
     watched.line_with("cycle", || publish_all(&first, &mut cycle));
     drop(first);
-    watched.line_with("waiting: no samples", || ());
+    watched.line_with("waiting: ", || ());
     let second = Gateway::start(&machine, Role::View, 2, 2);
     machine.announce(Role::View, 2);
     let back = watched.line_with("back: ", || publish_all(&second, &mut cycle));

@@ -15,8 +15,9 @@ use shm_layout::health::Health;
 use shm_layout::histogram::percentile_ns;
 use shm_layout::state::{AxisState, StateHeader};
 
+use crate::sample::Catalog;
 use crate::text;
-use crate::view::{Catalog, Counters};
+use crate::view::Counters;
 
 /// Version of the JSON form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -250,7 +251,9 @@ impl MachineStatus {
             phase: Phase::word_of(header.phase),
             verdict: Verdict::word_of(header.verdict),
             reason: Reason::word_of(header.reason),
-            reason_axis: axis_name(header.reason_axis, axes.len(), catalog),
+            reason_axis: (header.reason != Reason::None.code())
+                .then(|| axis_name(header.reason_axis, axes.len(), catalog))
+                .flatten(),
             is_at_rest: header.flags & state_flag::AT_REST != 0,
             path,
             path_rate: header.path_rate,
@@ -315,7 +318,9 @@ fn source_status(header: &StateHeader, axes: usize, catalog: Option<&Catalog>) -
         knots_accepted: header.knots_accepted,
         knots_refused: header.knots_refused,
         knot_refusal: KnotRefusal::word_of(header.knot_refusal),
-        knot_refusal_axis: axis_name(header.knot_refusal_axis, axes, catalog),
+        knot_refusal_axis: (header.knot_refusal != KnotRefusal::None.code())
+            .then(|| axis_name(header.knot_refusal_axis, axes, catalog))
+            .flatten(),
     }
 }
 
