@@ -7,4 +7,4 @@ pub mod boot;
 pub mod rt;
 mod sys;
 
-pub use sys::{CountingAllocator, rt_allocations};
+pub use sys::{CountingAllocator, count_rt_allocations, rt_allocations};

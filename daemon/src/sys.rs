@@ -44,7 +44,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 }
 
 /// Counts this thread's allocations from now on (`true`), or no longer (`false`).
-pub(crate) fn count_allocations(counted: bool) {
+pub fn count_rt_allocations(counted: bool) {
     COUNTED.set(counted);
 }
 

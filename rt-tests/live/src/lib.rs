@@ -5,7 +5,10 @@
 
 mod set;
 mod watch;
+pub mod body;
 mod ending;
+mod planned;
+pub mod kills;
 
 pub use ending::Ending;
 pub use set::{Set, SetOptions, binary};

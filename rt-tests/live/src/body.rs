@@ -1,0 +1,185 @@
+//! The loop's whole body in one process, without gateways or clients: the floor that the real daemon is held against.
+use anyhow::Context;
+use kadenz_config::Machine;
+use kadenz_handover::{
+    EVENT_REGION, HEALTH_REGION, REQUEST_REGION, STATE_REGION, mailbox_region,
+    operate_inbound_layout, outbound_layout, plan_inbound_layout,
+};
+use kadenz_lanes::{
+    BroadcastReader, BroadcastWriter, Lanes, MailboxWriter, RingGeometry, Sealing, View, Word,
+};
+use kadenzd::boot::machine::setup;
+use kadenzd::rt::Loop;
+use kadenzd::rt::bus_sim::SimBus;
+use kadenzd::rt::lanes::{LaneEnds, Wish};
+use kadenzd::rt::recorder::FlightRecorder;
+use kadenzd::rt::stats::{Gap, Stats};
+use servo_core::State;
+use servo_core::inputs::WORDS_MAX;
+use shm_layout::code::RequestKind;
+use shm_layout::knot::{KnotAxis, KnotBatchHeader};
+use shm_layout::request::Request;
+use shm_layout::{KNOTS_PER_BATCH_MAX, LAYOUT_HASH, SOURCES_MAX};
+
+static WISH: Wish = Wish::new();
+
+/// Distance of the knots that feed the body, s.
+const KNOT_S: f64 = 0.01;
+/// How far ahead it is fed, s.
+const AHEAD_S: f64 = 0.6;
+
+/// A loop in this process, its axes kept moving.
+pub struct Body {
+    /// The loop, with the daemon's own bus, lanes, statistics and recorder.
+    pub servo: Loop<SimBus>,
+    knots: MailboxWriter<'static>,
+    requests: BroadcastWriter<'static>,
+    outbound: Lanes,
+    heartbeat: u64,
+    positions: Vec<f64>,
+}
+
+/// The embedded arm with its first axis repeated `axis_count` times.
+///
+/// # Errors
+/// Never with the embedded machine.
+pub fn machine_of(axis_count: usize) -> anyhow::Result<Machine> {
+    let text = kadenz_config::demo("demo-arm").context("embedded machine")?;
+    let mut machine = Machine::from_toml("demo-arm", text)?;
+    let first = machine.axes[0].clone();
+    machine.axes = (0..axis_count)
+        .map(|index| kadenz_config::machine::Axis { name: format!("a{index}"), ..first.clone() })
+        .collect();
+    Ok(machine)
+}
+
+fn heap_ring(
+    slots: usize,
+    words: usize,
+) -> anyhow::Result<(BroadcastWriter<'static>, BroadcastReader<'static>)> {
+    let geometry = RingGeometry::new(slots, words)?;
+    let memory: &'static [Word] = Vec::leak((0..geometry.words()).map(|_| Word::new(0)).collect());
+    Ok((
+        BroadcastWriter::new(memory, geometry)?,
+        BroadcastReader::new(View::new(memory), geometry)?,
+    ))
+}
+
+impl Body {
+    /// Makes the loop of `machine` on real lanes; nothing runs yet.
+    ///
+    /// # Errors
+    /// No memory for the lanes.
+    pub fn new(machine: &Machine) -> anyhow::Result<Self> {
+        let setup = setup(machine, 1);
+        let count = setup.axis_count;
+        let outbound = Lanes::create("body-out", outbound_layout(count)?, Sealing::Outbound)?;
+        let plan = Lanes::create("body-plan", plan_inbound_layout(count)?, Sealing::Inbound)?;
+        let operate = Lanes::create("body-op", operate_inbound_layout()?, Sealing::Inbound)?;
+        // The other side's ends, as a gateway has them.
+        let contract = kadenz_handover::contract();
+        let plan_peer = Lanes::open("body-plan", plan.peer_fd()?, Sealing::Inbound, contract)?;
+        let operate_peer = Lanes::open("body-op", operate.peer_fd()?, Sealing::Inbound, contract)?;
+        let mut readers = Vec::new();
+        for slot in 0..SOURCES_MAX {
+            readers.push(plan.mailbox_reader(&mailbox_region(slot))?);
+        }
+        let ends = LaneEnds::new(
+            outbound.ring_writer(STATE_REGION)?,
+            outbound.ring_writer(EVENT_REGION)?,
+            readers.try_into().map_err(|_| anyhow::anyhow!("mailboxes"))?,
+            operate.ring_reader(REQUEST_REGION)?,
+            &WISH,
+            count,
+        );
+        let (gaps, _) = heap_ring(64, Gap::WORDS)?;
+        let (flight, _) = heap_ring(1024, WORDS_MAX)?;
+        Ok(Self {
+            servo: Loop {
+                setup,
+                state: Box::new(State::new()),
+                bus: SimBus::new(machine).map_err(|error| anyhow::anyhow!("{error:?}"))?,
+                lanes: ends,
+                stats: Stats::new(outbound.gauge_writer(HEALTH_REGION)?, gaps, 1),
+                recorder: Some(FlightRecorder::new(flight)),
+            },
+            knots: plan_peer.mailbox_writer(&mailbox_region(0))?,
+            requests: operate_peer.ring_writer(REQUEST_REGION)?,
+            outbound,
+            heartbeat: 0,
+            positions: Vec::new(),
+        })
+    }
+
+    /// Another reader of the state ring, as a gateway has one.
+    ///
+    /// # Errors
+    /// Never with the ring this body made.
+    pub fn state_reader(&self) -> anyhow::Result<BroadcastReader<'static>> {
+        Ok(self.outbound.ring_reader(STATE_REGION)?)
+    }
+
+    /// Asks for torque.
+    pub fn enable(&mut self) {
+        let request = Request {
+            request_id: 1,
+            deadline_ns: u64::MAX,
+            kind: RequestKind::Enable.code(),
+            ..Request::zeroed()
+        };
+        self.requests.publish(&[request.as_words()]);
+    }
+
+    /// Posts the newest horizon of an endless slow wave; call it every few cycles, off the clock.
+    pub fn feed(&mut self) {
+        let motion = &self.servo.state.motion;
+        let count = self.servo.setup.axis_count;
+        self.heartbeat += 1;
+        let moving = motion.has_path();
+        if !moving {
+            self.positions =
+                motion.references.iter().take(count).map(|axis| axis.position).collect();
+        }
+        let first_index = if moving { motion.next_index } else { 0 };
+        let until_s = if moving { motion.rate.tau_s() } else { 0.0 } + AHEAD_S;
+        let mut header = KnotBatchHeader {
+            layout_hash: LAYOUT_HASH,
+            path_id: 7,
+            first_index,
+            heartbeat: self.heartbeat,
+            source_id: 1,
+            axis_count: u16::try_from(count).unwrap_or(0),
+            ..KnotBatchHeader::zeroed()
+        };
+        let mut rows = Vec::with_capacity(KNOTS_PER_BATCH_MAX * count);
+        for place in 0..KNOTS_PER_BATCH_MAX {
+            let index = first_index + place as u64;
+            let tau_s = index as f64 * KNOT_S;
+            if tau_s > until_s && place > 1 {
+                break;
+            }
+            header.tau_s[place] = tau_s;
+            header.knot_count += 1;
+            rows.extend(self.positions.iter().map(|start| wave(*start, tau_s)));
+        }
+        self.knots.post(&[header.as_words(), KnotAxis::slice_as_words(&rows)]);
+    }
+}
+
+/// A wave that begins at rest: its amplitude rises over two seconds.
+fn wave(start: f64, tau_s: f64) -> KnotAxis {
+    let (omega, amplitude, rise_s) = (2.0, 0.4, 2.0);
+    let u = (tau_s / rise_s).min(1.0);
+    let grown = u * u * u * (10.0 - 15.0 * u + 6.0 * u * u);
+    let speed = 30.0 * u * u * (1.0 - u) * (1.0 - u) / rise_s;
+    let bend =
+        if u < 1.0 { 60.0 * u * (1.0 - u) * (1.0 - 2.0 * u) / (rise_s * rise_s) } else { 0.0 };
+    let (sine, cosine) = (omega * tau_s).sin_cos();
+    KnotAxis {
+        position: start + amplitude * grown * sine,
+        velocity: amplitude * (speed * sine + grown * omega * cosine),
+        acceleration: amplitude
+            * (bend * sine + 2.0 * speed * omega * cosine - grown * omega * omega * sine),
+        torque_feed_forward: 0.0,
+    }
+}
