@@ -23,8 +23,10 @@ record! {
         heartbeat: u64, "1", "rising", "source";
         /// When the source made this batch, CLOCK_MONOTONIC.
         made_ns: u64, "ns", "any", "source";
-        /// Source that sends; written over by the gateway with what it has verified.
-        source_id: u64, "-", "any", "gateway";
+        /// Life of the source: a random number it draws when its process starts and keeps while gateways
+        /// come and go. It tells a restarted source from one that was merely cut off; which mailbox the
+        /// batch gets does not depend on it.
+        source_id: u64, "-", "not 0", "source";
         /// Knots in this batch.
         knot_count: u16, "1", "0 ..= 64", "source";
         /// Axes per knot: all axes of the machine, in catalog order.

@@ -22,6 +22,8 @@ pub struct KnotPort {
     entered: bool,
     trouble: Option<LinkError>,
     heartbeat: u64,
+    /// Tells this life of the source from the next, across gateways.
+    life: u64,
     reconnects: u64,
 }
 
@@ -45,6 +47,7 @@ impl KnotPort {
             entered: false,
             trouble: None,
             heartbeat: 0,
+            life: fresh_life(),
             reconnects: 0,
         }
     }
@@ -57,7 +60,7 @@ impl KnotPort {
     }
 
     /// Sends one batch: `rows` holds all axes of the first knot, then of the second, and so on.
-    /// `layout_hash`, `heartbeat` and `made_ns` are written by the port. Gives the readers it went to:
+    /// `layout_hash`, `heartbeat`, `made_ns` and `source_id` are written by the port. Gives the readers it went to:
     /// 0 while the gateway is away, then [`KnotPort::trouble`] tells why and the port comes back by
     /// itself. Send the newest horizon again; knots the loop has already are harmless.
     ///
@@ -88,6 +91,7 @@ impl KnotPort {
         let stamped = KnotBatchHeader {
             layout_hash: LAYOUT_HASH,
             heartbeat: self.heartbeat,
+            source_id: self.life,
             made_ns: now_ns,
             ..*header
         };
@@ -180,6 +184,15 @@ impl KnotPort {
         let _inside = self.calls.enter();
         self.open = None;
     }
+}
+
+/// A number no other life of a source has; not 0.
+fn fresh_life() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.write_u64(clock::now_ns());
+    hasher.finish().max(1)
 }
 
 fn check_batch(header: &KnotBatchHeader, rows: &[KnotAxis]) -> Result<(), LinkError> {

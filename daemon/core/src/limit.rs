@@ -4,7 +4,7 @@
 //! the next derivative: the whole machine leaves the path and is brought to rest from the references
 //! that were sent last.
 use shm_layout::AXES_MAX;
-use shm_layout::code::Reason;
+use shm_layout::code::{Phase, Reason};
 use shm_layout::state::NO_AXIS;
 
 use crate::drive::DriveState;
@@ -42,7 +42,11 @@ pub fn enforce(
     commands: &mut Commands,
 ) {
     motion.enforced_mask = 0;
-    let offender = offender(setup, feedback, sent, motion);
+    // While the machine is disabled references follow what is measured, wherever that is.
+    let offender = match guard.phase {
+        Phase::Disabled => None,
+        _ => offender(setup, feedback, sent, motion),
+    };
     let Some(axis) = offender else { return };
     guard.latch_stop(Reason::LimitEnforced, u32::try_from(axis).unwrap_or(NO_AXIS));
     motion.enforced_mask = 1u64.wrapping_shl(u32::try_from(axis).unwrap_or(0));

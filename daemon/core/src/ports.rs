@@ -130,7 +130,7 @@ pub trait Bus {
 /// What one source's newest batch says about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SourceBrief {
-    /// Source, as verified by the gateway; 0 when the mailbox is empty.
+    /// Life of the source; 0 when the mailbox is empty.
     pub source_id: u64,
     /// Rises with every batch.
     pub heartbeat: u64,

@@ -73,7 +73,7 @@ impl Intake {
     }
 
     fn take(&mut self, sample: &knots::Received, now_ns: u64) {
-        // Who it is stands in iceoryx2's own header; what the payload claims counts for nothing.
+        // Whose mailbox it is stands in iceoryx2's own header; what the payload claims decides nothing.
         let publisher = sample.header().publisher_id().value();
         // Copied once: the sender can still write to it.
         let mut header: KnotBatchHeader = **sample.user_header();
@@ -86,7 +86,9 @@ impl Intake {
             self.refused += 1;
             return;
         };
-        header.source_id = source_id(publisher);
+        if header.source_id == 0 {
+            header.source_id = source_id(publisher);
+        }
         mailbox.newest.clear();
         mailbox.newest.extend_from_slice(header.as_words());
         for row in rows {

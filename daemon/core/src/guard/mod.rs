@@ -48,7 +48,7 @@ pub struct Judgement {
     pub goal: Goal,
     /// For the drives.
     pub drives: DriveGoal,
-    /// Knots are taken: all axes are enabled and no stop stands.
+    /// Knots are taken: all axes are enabled, no stop stands and the lease is held.
     pub takes_knots: bool,
     /// A new path may begin: at rest, nothing holds.
     pub may_begin: bool,
@@ -193,7 +193,8 @@ pub fn judge(
             _ => DriveGoal::Held,
         },
         takes_knots: matches!(guard.phase, Phase::Standstill | Phase::Moving)
-            && verdict != Verdict::Stop,
+            && verdict != Verdict::Stop
+            && guard.source.gives_knots(),
         may_begin: guard.phase == Phase::Standstill && verdict == Verdict::Follow,
         drop_path,
         restart_from_rest: wake.skipped > setup.skips_bridged_max,

@@ -111,7 +111,10 @@ fn disable(motion: &Motion, guard: &mut Guard, events: &mut Events) -> Outcome {
 fn take_torque_off(reason: Reason, motion: &Motion, guard: &mut Guard, events: &mut Events) {
     match guard.phase {
         Phase::Disabled | Phase::Disabling => {}
-        Phase::Standstill | Phase::Stopped | Phase::Enabling if motion.is_at_rest() => {
+        // A path that has begun and not moved yet is dropped with the stop below.
+        Phase::Standstill | Phase::Stopped | Phase::Enabling
+            if motion.is_at_rest() && !motion.has_path() =>
+        {
             guard.enter(Phase::Disabling, events);
         }
         // A standing stop must not hide that torque is to go off afterwards.

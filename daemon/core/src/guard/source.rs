@@ -13,7 +13,7 @@ use crate::setup::Setup;
 pub struct Source {
     /// Mailbox of the source; `None` until one was heard.
     pub slot: Option<usize>,
-    /// Its id, as the gateway verified it; 0 when none.
+    /// Its life (`KnotBatchHeader::source_id`); 0 when none.
     pub id: u64,
     /// Grows each time the lease changes hands: what an old holder sends no longer counts.
     pub generation: u64,
@@ -21,6 +21,8 @@ pub struct Source {
     pub alive: bool,
     /// When it was last heard, CLOCK_MONOTONIC.
     pub heard_ns: u64,
+    /// Took the lease in this cycle.
+    is_new: bool,
     heartbeats: [(u64, u64); SOURCES_MAX],
 }
 
@@ -34,8 +36,17 @@ impl Source {
             generation: 0,
             alive: false,
             heard_ns: 0,
+            is_new: false,
             heartbeats: [(0, 0); SOURCES_MAX],
         }
+    }
+
+    /// Whether this cycle's knots count. Those of a source gone silent do not: what a dead planner left
+    /// in its mailbox must not begin to move at the next enable. Those at hand when the lease changes
+    /// hands are still of the mailbox that was followed before.
+    #[must_use]
+    pub const fn gives_knots(&self) -> bool {
+        self.alive && !self.is_new
     }
 }
 
@@ -58,11 +69,13 @@ pub(super) fn hear(
     let source = &mut guard.source;
     source.alive =
         source.slot.is_some() && wake.wake_ns.saturating_sub(source.heard_ns) <= setup.lease_ns;
+    source.is_new = false;
     if let (false, Some((slot, id))) = (source.alive, candidate) {
         let is_other = id != source.id;
         source.slot = Some(slot);
         source.heard_ns = wake.wake_ns;
         source.alive = true;
+        source.is_new = true;
         if is_other {
             source.id = id;
             source.generation = source.generation.wrapping_add(1);

@@ -1,5 +1,5 @@
 //! One period of motion: knots in, references out. What moves and why is decided by the guard.
-use shm_layout::code::{EventKind, KnotRefusal};
+use shm_layout::code::{EventKind, KnotRefusal, Phase};
 use shm_layout::state::NO_AXIS;
 use shm_layout::{AXES_MAX, KNOTS_PER_CYCLE};
 
@@ -142,7 +142,7 @@ pub fn next(
     }
     take_knots(setup, intake, judgement, guard, motion, events);
     move_references(setup, judgement, guard, motion, events);
-    follow_disabled_axes(setup, feedback, motion);
+    follow_disabled_axes(setup, feedback, guard, motion);
 }
 
 fn delay(motion: &mut Motion) {
@@ -341,12 +341,14 @@ pub fn begin_stop(setup: &Setup, motion: &mut Motion) {
     motion.stop = Some(GroupStop::begin(u64::MAX, present, limits, setup.period_s()));
 }
 
-/// An axis without torque is where it is: its reference follows, so that nothing jumps at enable.
-fn follow_disabled_axes(setup: &Setup, feedback: &Feedback, motion: &mut Motion) {
+/// An axis without torque is where it is: its reference follows, so that nothing jumps at enable. So
+/// is one that still holds torque while the machine is disabled: a daemon before us left it so.
+fn follow_disabled_axes(setup: &Setup, feedback: &Feedback, guard: &Guard, motion: &mut Motion) {
+    let disabled = guard.phase == Phase::Disabled;
     for (reference, axis) in motion.references.iter_mut().zip(&feedback.axes).take(setup.axis_count)
     {
         let enabled = DriveState::of(axis.statusword) == DriveState::OperationEnabled;
-        if !enabled && axis.position.is_finite() {
+        if (disabled || !enabled) && axis.position.is_finite() {
             *reference =
                 AxisReference { position: axis.position, velocity: 0.0, acceleration: 0.0 };
         }

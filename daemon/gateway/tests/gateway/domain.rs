@@ -141,7 +141,7 @@ fn batch(heartbeat: u64, knot_count: u16) -> (KnotBatchHeader, Vec<KnotAxis>) {
 }
 
 #[test]
-fn knots_reach_a_mailbox_per_source_with_the_gateways_own_word_on_who_sent_them() {
+fn knots_reach_a_mailbox_per_publisher_whatever_life_they_claim() {
     let machine = Machine::start(RoleTable::one_user());
     let _gateway = machine.gateway("plan");
     let (_, node) = join(&machine.dir, Role::Plan, None);
@@ -165,16 +165,16 @@ fn knots_reach_a_mailbox_per_source_with_the_gateways_own_word_on_who_sent_them(
                 };
                 batches.find(mine).cloned()
             });
-            assert_ne!(seen.source_id, 666, "what the payload claims counts for nothing");
+            assert_eq!(seen.source_id, 666, "the life a source claims is passed on");
             let words_sent: Vec<u64> = rows.iter().flat_map(|row| *row.as_words()).collect();
             assert_eq!((seen.path_id, &words), (5, &words_sent));
-            let known = *from.get_or_insert((slot, seen.source_id));
-            assert_eq!(known, (slot, seen.source_id), "a source keeps mailbox and id");
+            let known = *from.get_or_insert((slot, seen.heartbeat));
+            assert_eq!(known.0, slot, "a publisher keeps its mailbox");
             machine.seen.lock().unwrap().batches.clear();
         }
     }
     let [Some(first), Some(second)] = from else { panic!("{from:?}") };
-    assert!(first.0 != second.0 && first.1 != second.1, "{first:?} {second:?}");
+    assert_ne!(first.0, second.0, "two publishers that claim one life share no mailbox");
     let seen = machine.seen.lock().unwrap();
     assert!(seen.batches.iter().all(|(_, header, _)| header.heartbeat > 0), "malformed came in");
 }
