@@ -104,7 +104,8 @@ pub enum OperateError {
 struct RequestLine {
     id: u64,
     request: &'static str,
-    value: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
     deadline_ms: u64,
 }
 
@@ -181,6 +182,7 @@ impl Operate {
         let id = self.next_id;
         self.next_id += 1;
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let value = (kind == RequestKind::Override).then_some(value);
         let line = RequestLine { id, request: kind.word(), value, deadline_ms };
         let mut text = serde_json::to_vec(&line).map_err(|error| self.broken(&error))?;
         text.push(b'\n');
