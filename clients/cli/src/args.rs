@@ -1,0 +1,164 @@
+//! The command line: what may be typed and what it means, nothing of what is done with it.
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Looks at a Kadenz machine, commands it, checks its files, and starts it.
+///
+/// Exit codes: 0 done, 1 refused or not completed, 2 usage, 69 a process is not running, 75 no answer
+/// in time, 77 no permission, 78 bad configuration, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "kadenz", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// The machine's runtime directory [default: $KADENZ_RUNTIME_DIR, then the usual places].
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) runtime_dir: Option<PathBuf>,
+    /// Prints one JSON object on stdout instead of words.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Shows the machine as it is now: phase, path, axes, loop.
+    Status,
+    /// Clears a latched stop, resets drive faults and brings all drives to Operation enabled.
+    Enable,
+    /// Stops if moving, then takes torque off all axes.
+    Disable,
+    /// Runs a trajectory file and follows it to its end; Ctrl-C holds the machine on the path.
+    Run(RunOptions),
+    /// Brakes to rest on the path and waits there.
+    Hold,
+    /// Goes on along the path after a hold.
+    Resume,
+    /// Brakes to rest on the path and drops the rest of it; `enable` clears the stop.
+    Stop,
+    /// Sets the path rate: 1 is as planned, 0.5 takes twice the time, 0 stands on the path.
+    Override {
+        /// Wanted path rate, 0 to 1.
+        #[arg(value_name = "FACTOR", value_parser = rate, allow_negative_numbers = true)]
+        factor: f64,
+    },
+    /// Checks machine files (.toml) and trajectory files (.csv); nothing moves.
+    Check(CheckOptions),
+    /// Starts kadenzd, its gateways, planner and logger, and looks after them until Ctrl-C.
+    Up(UpOptions),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunOptions {
+    /// The trajectory file.
+    #[arg(value_name = "FILE.csv")]
+    pub(crate) file: PathBuf,
+    /// Uniform speed factor, 0.01 to 4: the planner re-times the whole file.
+    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = speed, allow_negative_numbers = true)]
+    pub(crate) speed: f64,
+    /// Returns once the planner has accepted the file; the machine goes on alone.
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckOptions {
+    /// Machine files (.toml) and trajectory files (.csv).
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The machine that trajectory files are checked against.
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "demo")]
+    pub(crate) machine: Option<PathBuf>,
+    /// An embedded machine instead: demo-arm or demo-mill.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) demo: Option<String>,
+    /// Uniform speed factor that trajectory files are checked at, 0.01 to 4.
+    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = speed, allow_negative_numbers = true)]
+    pub(crate) speed: f64,
+    /// Prints the effective configuration of machine files, every default spelled out, and its hash.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpOptions {
+    /// The machine's TOML file.
+    #[arg(long, value_name = "FILE", required_unless_present = "demo", conflicts_with = "demo")]
+    pub(crate) config: Option<PathBuf>,
+    /// An embedded machine instead of a file: demo-arm or demo-mill.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) demo: Option<String>,
+    /// Directory of the recordings [default: the logger's own].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Saves the inputs of every cycle of the loop to FILE, for replay.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Leaves clients out of the set.
+    #[arg(long, value_name = "CLIENT", value_delimiter = ',')]
+    pub(crate) without: Vec<Client>,
+}
+
+/// A client that `up` starts unless told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Client {
+    /// kadenz-planner.
+    Planner,
+    /// kadenz-logger.
+    Logger,
+}
+
+impl Verb {
+    /// The verb as it is typed.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Run(_) => "run",
+            Self::Hold => "hold",
+            Self::Resume => "resume",
+            Self::Stop => "stop",
+            Self::Override { .. } => "override",
+            Self::Check(_) => "check",
+            Self::Up(_) => "up",
+        }
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    within(text, 0.0, 1.0).ok_or_else(|| {
+        "must be a number from 0 to 1; above 1 the file must be re-timed: `kadenz run --speed`"
+            .to_owned()
+    })
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    use kadenz_planner::check::{SPEED_MAX, SPEED_MIN};
+    within(text, SPEED_MIN, SPEED_MAX)
+        .ok_or_else(|| format!("must be a number from {SPEED_MIN} to {SPEED_MAX}"))
+}
+
+fn within(text: &str, min: f64, max: f64) -> Option<f64> {
+    text.parse().ok().filter(|value| (min..=max).contains(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_factor_that_is_no_rate_is_refused_and_a_rate_is_taken() {
+        for wrong in ["-0.1", "1.01", "NaN", "inf", "half", "", "50%"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(rate("0.5"), Ok(0.5));
+        assert!(speed("0").is_err() && speed("4.1").is_err() && speed("2").is_ok());
+    }
+}
