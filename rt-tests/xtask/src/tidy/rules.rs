@@ -73,7 +73,7 @@ fn opening(source: &Source) -> Option<Finding> {
 
 fn length(source: &Source) -> Option<Finding> {
     let exempt = LONG.iter().any(|(path, _)| *path == source.path);
-    let lines = source.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+    let lines = first_test(source);
     let what = format!("{lines} lines; above {LINES_MAX} it is two rooms: split it by idea");
     (lines > LINES_MAX && !source.is_proof() && !exempt).then(|| source.finding(LINES_MAX, what))
 }
@@ -99,6 +99,11 @@ fn code(source: &Source) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// Lines before a file's own tests: all of them when it has none.
+fn first_test(source: &Source) -> usize {
+    source.text.lines().take_while(|line| *line != "#[cfg(test)]").count()
+}
+
 /// Whether `mark` stands in a line or at most `reach` lines above it.
 fn is_justified(source: &Source, index: usize, reach: usize, mark: &str) -> bool {
     let first = index.saturating_sub(reach);
@@ -110,6 +115,7 @@ fn unsafe_blocks(source: &Source) -> Vec<Finding> {
     let home = source.path.ends_with("/sys.rs")
         || source.is_proof()
         || UNSAFE.iter().any(|(path, _)| *path == source.path);
+    let first_test = first_test(source);
     for (index, code) in code(source) {
         let operation = [concat!("unsafe", " {"), concat!("unsafe", " impl")];
         if !operation.iter().any(|one| code.contains(one)) {
@@ -118,7 +124,7 @@ fn unsafe_blocks(source: &Source) -> Vec<Finding> {
         if !is_justified(source, index, SAFETY_REACH, "SAFETY:") {
             found.push(source.finding(index, "unsafe without a `SAFETY:` comment above it"));
         }
-        if !home {
+        if !home && index < first_test {
             found.push(source.finding(index, "unsafe outside sys.rs; move it there"));
         }
     }
@@ -136,9 +142,9 @@ fn orderings(source: &Source) -> Vec<Finding> {
             code.split_once("Ordering::").is_some_and(|(_, rest)| rest.starts_with(ordering))
         })
     };
-    let first_test = source.text.lines().position(|line| line == "#[cfg(test)]");
+    let first_test = first_test(source);
     code(source)
-        .take_while(|(index, _)| first_test.is_none_or(|test| *index < test))
+        .take_while(|(index, _)| *index < first_test)
         .filter(|(index, code)| {
             uses(code) && !is_justified(source, *index, ORDERING_REACH, "ORDERING:")
         })
@@ -203,6 +209,8 @@ mod tests {
         assert!(said("crate/src/sys.rs", &format!("{HEAD}{block}"), "SAFETY:"));
         assert_eq!(at("crate/src/sys.rs", &safe), Vec::<String>::new());
         assert!(said("crate/src/lib.rs", &safe, "sys.rs"));
+        let test = safe.replace(HEAD, "//! A file.\n#[cfg(test)]\n");
+        assert_eq!(at("crate/src/lib.rs", &test), Vec::<String>::new());
     }
 
     #[test]
