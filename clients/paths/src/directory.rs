@@ -135,6 +135,12 @@ impl RuntimeDir {
     /// Socket on which the planner takes jobs.
     #[must_use]
     pub fn planner_socket(&self) -> PathBuf {
-        self.0.join("planner.sock")
+        self.planner_dir().join("planner.sock")
+    }
+
+    /// What belongs to the planner alone: its socket and its journal. Owned by the plan role's user.
+    #[must_use]
+    pub fn planner_dir(&self) -> PathBuf {
+        self.0.join("planner")
     }
 }

@@ -59,7 +59,7 @@ fn the_names_inside_are_these() {
     let dir = RuntimeDir::at("/run/kadenz").unwrap();
     assert_eq!(dir.handover_socket(), Path::new("/run/kadenz/handover.sock"));
     assert_eq!(dir.operate_socket(), Path::new("/run/kadenz/operate.sock"));
-    assert_eq!(dir.planner_socket(), Path::new("/run/kadenz/planner.sock"));
+    assert_eq!(dir.planner_socket(), Path::new("/run/kadenz/planner/planner.sock"));
     assert_eq!(dir.epoch_file(Role::Plan), Path::new("/run/kadenz/plan.epoch"));
     let place = dir.epoch_place(Role::View, Token::from_number(0xbeef)).unwrap();
     assert_eq!(place.root, Path::new("/run/kadenz/view/e0000beef"));

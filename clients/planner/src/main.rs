@@ -49,7 +49,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let view = View::new(dir.clone(), Role::Plan, "kadenz-planner")?.watched_by(&watchdog);
     let knots = KnotPort::new(dir.clone(), "kadenz-planner").watched_by(&watchdog);
     let asked = socket::serve(&dir.planner_socket())?;
-    let mut streamer = Streamer::new(view, knots, asked, dir.role_dir(Role::Plan));
+    let mut streamer = Streamer::new(view, knots, asked, dir.planner_dir());
     notify.ready();
     // ORDERING: relaxed, the bit stands for itself.
     while !ending.load(Ordering::Relaxed) {

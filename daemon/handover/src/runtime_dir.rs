@@ -37,8 +37,13 @@ impl Claim {
         for (role, ..) in Role::ALL {
             claim.withdraw(*role);
             if let Some(owner) = roles.owner(*role, geteuid().as_raw()) {
-                claim.make_role_dir(*role, owner)?;
+                // Others must reach the operate socket; a domain is nobody's but its role's.
+                let mode = if *role == Role::Operate { 0o755 } else { 0o700 };
+                claim.make_dir(claim.dir.role_dir(*role), *role, owner, mode)?;
             }
+        }
+        if let Some(owner) = roles.owner(Role::Plan, geteuid().as_raw()) {
+            claim.make_dir(claim.dir.planner_dir(), Role::Plan, owner, 0o755)?;
         }
         let link = claim.dir.operate_socket();
         remove(&link)?;
@@ -51,10 +56,7 @@ impl Claim {
         &self.dir
     }
 
-    fn make_role_dir(&self, role: Role, owner: u32) -> io::Result<()> {
-        let path = self.dir.role_dir(role);
-        // Others must reach the operate socket; a domain is nobody's but its role's.
-        let mode = if role == Role::Operate { 0o755 } else { 0o700 };
+    fn make_dir(&self, path: PathBuf, role: Role, owner: u32, mode: u32) -> io::Result<()> {
         match fs::DirBuilder::new().mode(mode).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(at(&path, &error));

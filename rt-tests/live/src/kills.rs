@@ -303,6 +303,7 @@ fn kill_planner(
     kill: &mut Kill,
     series: &mut Series,
 ) -> anyhow::Result<()> {
+    let killed = watch.last().map(|(header, _)| header.source_id);
     kill_and_await(set, watch, &["kadenz-planner"])?;
     until(watch, "rest on the path", |watch| Ok(watch.is_at_rest()))?;
     let (header, axes) = watch.last().context("no state")?;
@@ -314,9 +315,11 @@ fn kill_planner(
         series.off_path_max = series.off_path_max.max((axis.position_reference - planned).abs());
     }
     // It stays at rest until a person says so, however much the new planner sends.
-    let (tau_s, next) = (header.tau_s, header.knot_next_index);
-    until(watch, "the new planner's knots", |watch| {
-        Ok(watch.last().is_some_and(|(header, _)| header.knot_next_index > next))
+    let tau_s = header.tau_s;
+    until(watch, "the new planner to hold the lease", |watch| {
+        Ok(watch.last().is_some_and(|(header, _)| {
+            header.flags & state_flag::SOURCE_ALIVE != 0 && Some(header.source_id) != killed
+        }))
     })?;
     let (header, _) = watch.last().context("no state")?;
     ensure!(
@@ -332,7 +335,7 @@ fn kill_planner(
 
 /// Where the program that the planner's journal names stands at path time `tau_s`.
 fn planned_at(set: &Set, tau_s: f64) -> anyhow::Result<Vec<f64>> {
-    let journal: PathBuf = set.dir().role_dir(Role::Plan).join("planner.json");
+    let journal: PathBuf = set.dir().planner_dir().join("journal.json");
     let journal: serde_json::Value = serde_json::from_slice(&fs::read(&journal)?)?;
     let start: Vec<f64> = journal["start_bits"]
         .as_array()

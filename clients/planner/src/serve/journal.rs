@@ -1,7 +1,7 @@
 //! The planner's memory across its own death: which file it streams, from where, under which path id.
 //!
 //! Same file, same start, same speed give the same knots to the last bit, so a successor goes on
-//! exactly where the loop stands. Kept in the role's own directory, gone with the runtime directory.
+//! exactly where the loop stands. Kept in the planner's own directory, gone with the runtime directory.
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,7 +46,7 @@ impl Journal {
     }
 
     fn path(dir: &Path) -> PathBuf {
-        dir.join("planner.json")
+        dir.join("journal.json")
     }
 
     /// Writes it, whole or not at all.
@@ -54,7 +54,7 @@ impl Journal {
     /// # Errors
     /// The directory cannot be written.
     pub fn write(&self, dir: &Path) -> anyhow::Result<()> {
-        let (path, draft) = (Self::path(dir), dir.join("planner.json.new"));
+        let (path, draft) = (Self::path(dir), dir.join("journal.json.new"));
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create(true)

@@ -66,13 +66,15 @@ impl Streamer {
         while let Ok(ask) = self.asked.try_recv() {
             self.answer(ask, catalog.as_ref(), now_ns);
         }
+        let mut remark = None;
         if let (Some(catalog), Some((header, _))) = (&catalog, self.state.clone()) {
-            self.adopt(catalog, &header, now_ns);
-            self.follow(&header, now_ns);
+            remark = self.adopt(catalog, &header, now_ns);
+            remark = self.follow(&header, now_ns).or(remark);
             self.send(catalog, &header)?;
         }
         let trouble = self.view.trouble().or(self.knots.trouble()).map(ToString::to_string);
-        self.tell(trouble.unwrap_or_else(|| "in touch with the loop".to_owned()));
+        let calm = || "in touch with the loop".to_owned();
+        self.tell(trouble.or(remark).unwrap_or_else(calm));
         Ok(())
     }
 
@@ -148,13 +150,14 @@ impl Streamer {
         Ok(())
     }
 
-    /// A path is under way that is not ours: a predecessor's, if the journal knows it.
-    fn adopt(&mut self, catalog: &Catalog, header: &StateHeader, now_ns: u64) {
+    /// A path is under way that is not ours: a predecessor's, if the journal knows it. Gives what is
+    /// odd about it.
+    fn adopt(&mut self, catalog: &Catalog, header: &StateHeader, now_ns: u64) -> Option<String> {
         if self.work.is_some() || header.path_id == 0 {
-            return;
+            return None;
         }
         let Some(journal) = Journal::of(&self.dir, header.daemon_id, header.path_id) else {
-            return self.tell(format!("path {} is another's", hex(header.path_id)));
+            return Some(format!("path {} is another's", hex(header.path_id)));
         };
         let axes: Vec<AxisInfo> = catalog.axes.iter().map(axis_info).collect();
         match journal.program(&axes, catalog.header.stop_path_time_s) {
@@ -173,14 +176,15 @@ impl Streamer {
                     offered_ns: now_ns,
                     knots_refused: header.knots_refused,
                 });
+                None
             }
-            Err(error) => self.tell(format!("the journal's program does not check: {error}")),
+            Err(error) => Some(format!("the journal's program does not check: {error}")),
         }
     }
 
-    /// Notes how the loop took what was offered.
-    fn follow(&mut self, header: &StateHeader, now_ns: u64) {
-        let Some(work) = &mut self.work else { return };
+    /// Notes how the loop took what was offered. Gives what is odd about it.
+    fn follow(&mut self, header: &StateHeader, now_ns: u64) -> Option<String> {
+        let work = self.work.as_mut()?;
         let name = work.journal.name.clone();
         if header.daemon_id != work.journal.daemon_id {
             log::warn!("{name}: the daemon was restarted; its path is gone");
@@ -203,6 +207,7 @@ impl Streamer {
             log::warn!("{name}: the loop did not begin the path (last refusal: {why})");
             self.work = None;
         }
+        None
     }
 
     /// Sends the knots the loop wants next, or an empty batch that keeps the lease.
@@ -219,7 +224,7 @@ impl Streamer {
             let first = usize::try_from(batch.first_index)?;
             for (place, index) in (first..).take(KNOTS_PER_BATCH_MAX).enumerate() {
                 let Some(knot) = work.program.knot(index) else { break };
-                if knot.tau_s > until_s && place >= 2 {
+                if knot.tau_s > until_s {
                     break;
                 }
                 batch.tau_s[place] = knot.tau_s;
