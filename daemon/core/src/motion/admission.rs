@@ -17,6 +17,9 @@ pub const JOIN_TOLERANCE: f64 = 1e-9;
 pub const PATH_RATE_BOUNDS_MAX: Bounds = Bounds { slope: 1e6, curvature: 1e6 };
 /// Relative slack of every limit at admission: rounding, not room.
 const SLACK: f64 = 1e-9;
+/// Slack of soft limits, relative to max(1, |limit|): below that of the last stage, so that nothing
+/// that was let in here is stopped there.
+const POSITION_SLACK: f64 = 5e-13;
 
 /// One knot as offered to a path.
 #[derive(Clone, Copy, Debug)]
@@ -244,7 +247,8 @@ fn check_peaks(axis: usize, peak: &Peaks, limit: &AxisLimits) -> Result<(), Refu
     Ok(())
 }
 
-/// No position of the segment is outside the soft limits, or further outside than its start.
+/// No position of the segment is outside the soft limits; from a start outside them the axis moves
+/// inwards all the way, as the last stage demands: it turns nowhere outside.
 fn check_positions(
     axis: usize,
     quintic: &Quintic,
@@ -252,9 +256,20 @@ fn check_positions(
     limit: &AxisLimits,
     start: f64,
 ) -> Result<(), Refusal> {
-    let slack = |bound: f64| SLACK * bound.abs().max(1.0);
+    let slack = |bound: f64| POSITION_SLACK * bound.abs().max(1.0);
     let lowest = (limit.position_min - slack(limit.position_min)).min(start);
     let highest = (limit.position_max + slack(limit.position_max)).max(start);
+    if start < limit.position_min || start > limit.position_max {
+        let outside = |p: &f64| {
+            *p < limit.position_min - slack(limit.position_min)
+                || *p > limit.position_max + slack(limit.position_max)
+        };
+        if let Some(value) = quintic.turns(peaks).find(outside) {
+            let limit =
+                if value > limit.position_max { limit.position_max } else { limit.position_min };
+            return Err(Refusal::Position { axis, value, limit });
+        }
+    }
     let bound = quintic.position_range_bound(peaks);
     if bound.min >= lowest && bound.max <= highest {
         return Ok(());

@@ -210,9 +210,9 @@ impl Quintic {
         PositionRange { min: middle - half, max: middle + half }
     }
 
-    /// The exact range of positions in the segment; `peaks` must be this segment's own.
-    #[must_use]
-    pub fn position_range(&self, peaks: &Peaks) -> PositionRange {
+    /// Where the axis turns around inside the segment, as elapsed shares of it in rising order; 1 where
+    /// there is no turn. `peaks` must be this segment's own.
+    fn stops(&self, peaks: &Peaks) -> [f64; 4] {
         // A gap is skipped where there was no turn (t = 1), so turns stay in rising order.
         let turns = peaks.velocity_turns.iter().copied().filter(|turn| *turn < 1.0);
         let breaks = core::iter::once(0.0)
@@ -220,12 +220,23 @@ impl Quintic {
             .chain(core::iter::once(1.0))
             .map(|t| (t, self.velocity(t)));
         let slope = |t: f64| (self.velocity(t), self.acceleration(t));
-        let stops: [f64; 4] = crossings(slope, breaks, 1.0);
+        crossings(slope, breaks, 1.0)
+    }
+
+    /// Every position at which the axis turns around inside the segment; `peaks` as below.
+    pub fn turns(&self, peaks: &Peaks) -> impl Iterator<Item = f64> + '_ {
+        let stops = self.stops(peaks).into_iter().filter(|stop| *stop < 1.0);
+        stops.map(|stop| self.eval(stop * self.duration_s).position)
+    }
+
+    /// The exact range of positions in the segment; `peaks` must be this segment's own.
+    #[must_use]
+    pub fn position_range(&self, peaks: &Peaks) -> PositionRange {
         let (from, to) = (self.start.position, self.end.position);
         let ends = PositionRange { min: from.min(to), max: from.max(to) };
-        stops.iter().filter(|stop| **stop < 1.0).fold(ends, |range, stop| {
-            let position = self.eval(*stop * self.duration_s).position;
-            PositionRange { min: range.min.min(position), max: range.max.max(position) }
+        self.turns(peaks).fold(ends, |range, position| PositionRange {
+            min: range.min.min(position),
+            max: range.max.max(position),
         })
     }
 
