@@ -19,12 +19,13 @@ pub fn run(workspace: &Workspace, name: &str, arguments: &[String]) -> Result<()
     // contract that is meant for iceoryx2.
     let mut daemon = workspace.cargo(&["build", "--release", "--package", "kadenzd"]);
     shown(&mut daemon)?;
-    let mut others = workspace.cargo(&["build", "--release"]);
+    // All others in one build, so that what they share is compiled once.
+    let mut others = workspace.cargo(&["build", "--release", "--package", "live-tests"]);
+    others.args(["--bin", name]);
     for process in PROCESSES {
-        others.args(["--package", process]);
+        others.args(["--package", process, "--bin", process]);
     }
     shown(&mut others)?;
-    shown(&mut workspace.cargo(&["build", "--release", "--bin", name]))?;
 
     // The caller's directory is kept, so that relative paths mean what they say.
     let program = workspace.target.join("release").join(name);
