@@ -9,9 +9,6 @@ use serde_json::{Map, Value, json};
 use crate::args::CheckOptions;
 use crate::reply::{EXIT_REFUSED, EXIT_USAGE, Failure, Reply};
 
-/// Share of the horizon within which a path must let the machine brake, as kadenzd sets it.
-const STOP_SHARE_OF_HORIZON: f64 = 0.5;
-
 /// What was found in one file.
 struct Finding {
     code: u8,
@@ -209,8 +206,7 @@ fn plan(file: &Path, machine: &Machine, speed: f64) -> Result<Program, PlanError
         }
     }
     let mut options = ProgramOptions { speed, ..ProgramOptions::default() };
-    options.check.stop_path_time_s =
-        STOP_SHARE_OF_HORIZON * f64::from(machine.source.horizon_ms) * 1e-3;
+    options.check.stop_path_time_s = machine.stop_path_time_s();
     Program::from_bytes(&name, &bytes, &axes, &start, &options)
 }
 

@@ -212,6 +212,13 @@ impl Machine {
         self.host.exempt.contains(&exemption)
     }
 
+    /// Path time within which every segment must let the machine brake, s: half the horizon. A stop
+    /// that needs more would begin before the knots it was planned with have all arrived.
+    #[must_use]
+    pub fn stop_path_time_s(&self) -> f64 {
+        0.5 * f64::from(self.source.horizon_ms) * 1e-3
+    }
+
     /// The longest way of a knot into the loop, µs: one period plus the lead of the copy-in pass.
     #[must_use]
     pub const fn gateway_phase_us(&self) -> u32 {

@@ -13,9 +13,6 @@ const SKIPS_BRIDGED_MAX: u32 = 4;
 const LOST_IN_ROW_MAX: u32 = 4;
 /// How long drives may take to reach Operation enabled.
 const ENABLE_MS_MAX: u64 = 3_000;
-/// Share of the horizon within which every segment must let the machine brake: a stop that needs more
-/// would begin before the knots it was planned with have all arrived.
-const STOP_SHARE_OF_HORIZON: f64 = 0.5;
 
 /// The machine as the island is told it.
 #[must_use]
@@ -47,7 +44,7 @@ pub fn setup(machine: &Machine, daemon_id: u64) -> Setup {
         buses: [BusSetup { kind: 0, lost_in_row_max: 0 }; BUSES_MAX],
         group_masks: [0; GROUPS_MAX],
         lease_ns: u64::from(machine.source.lease_ms) * 1_000_000,
-        stop_path_time_s: STOP_SHARE_OF_HORIZON * f64::from(machine.source.horizon_ms) * 1e-3,
+        stop_path_time_s: machine.stop_path_time_s(),
         skips_bridged_max: SKIPS_BRIDGED_MAX,
         enable_cycles_max: cycles(ENABLE_MS_MAX),
     };

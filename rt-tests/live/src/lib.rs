@@ -11,5 +11,6 @@ mod planned;
 pub mod kills;
 
 pub use ending::Ending;
+pub use planned::arm_limits;
 pub use set::{Set, SetOptions, binary};
 pub use watch::{Account, Judge, Watch};

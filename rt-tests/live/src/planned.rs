@@ -25,7 +25,7 @@ pub fn position(csv: &str, start: &[f64], tau_s: f64) -> anyhow::Result<Vec<f64>
         })
         .collect();
     let mut options = ProgramOptions::default();
-    options.check.stop_path_time_s = 0.5 * f64::from(machine.source.horizon_ms) * 1e-3;
+    options.check.stop_path_time_s = machine.stop_path_time_s();
     let program = Program::from_bytes("fast.csv", csv.as_bytes(), &axes, start, &options)?;
     let after = (0..program.knot_count())
         .find(|index| program.knot(*index).is_some_and(|knot| knot.tau_s > tau_s))
@@ -58,4 +58,14 @@ pub fn position(csv: &str, start: &[f64], tau_s: f64) -> anyhow::Result<Vec<f64>
                 + b.acceleration * h * h * basis[5]
         })
         .collect())
+}
+
+/// Velocity, acceleration and jerk limits of the embedded arm's axes.
+///
+/// # Errors
+/// Never with the embedded machine.
+pub fn arm_limits() -> anyhow::Result<Vec<[f64; 3]>> {
+    let machine = Machine::from_toml("demo-arm", demo("demo-arm").context("embedded machine")?)?;
+    let limits = machine.axes.iter().map(|axis| &axis.limits);
+    Ok(limits.map(|limits| [limits.velocity, limits.acceleration, limits.jerk]).collect())
 }

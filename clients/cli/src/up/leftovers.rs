@@ -51,11 +51,10 @@ impl Leftovers {
             self.clear_role(role);
             remove(&self.dir.epoch_file(role));
         }
-        for socket in
-            [self.dir.handover_socket(), self.dir.operate_socket(), self.dir.planner_socket()]
-        {
+        for socket in [self.dir.handover_socket(), self.dir.operate_socket()] {
             remove(&socket);
         }
+        let _gone_or_absent = fs::remove_dir_all(self.dir.planner_dir());
         clear_notify_sockets(at);
         if !keep_ring {
             remove(&at.join(RING));
@@ -137,7 +136,8 @@ mod tests {
         fs::create_dir_all(place.root.join("nodes")).unwrap();
         let memory = Path::new(SHM_DIR).join(format!("{}node", place.prefix));
         fs::write(&memory, "x").unwrap();
-        for name in ["handover.sock", "planner.sock", "view.epoch", LOCK, RING] {
+        fs::create_dir_all(dir.planner_dir()).unwrap();
+        for name in ["handover.sock", "planner/planner.sock", "view.epoch", LOCK, RING] {
             fs::write(dir.as_path().join(name), "x").unwrap();
         }
         std::os::unix::fs::symlink("operate/operate.sock", dir.operate_socket()).unwrap();

@@ -188,11 +188,14 @@ fn job(set: &Set, watch: &mut Watch, file: &Path, ending: &Ending) -> anyhow::Re
     print!("{}", set.must(&["enable"])?);
     let path = file.to_string_lossy();
     let begun = Instant::now();
+    let duration_s;
     loop {
-        let output = set.kadenz(&["run", "--detach", &path])?;
+        let output = set.kadenz(&["--json", "run", "--detach", &path])?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
-            print!("{said}");
+            let accepted: serde_json::Value = serde_json::from_str(&said).context("run --json")?;
+            duration_s = accepted["duration_s"].as_f64().context("run --json: duration_s")?;
+            println!("run: accepted in full before anything moves; {duration_s:.2} s of path");
             break;
         }
         // The planner may still be starting; a refused file is refused at once.
@@ -201,7 +204,7 @@ fn job(set: &Set, watch: &mut Watch, file: &Path, ending: &Ending) -> anyhow::Re
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    let done = follow(watch, ending)?;
+    let done = follow(watch, duration_s, ending)?;
     if done {
         print!("{}", set.must(&["disable"])?);
     }
@@ -209,7 +212,7 @@ fn job(set: &Set, watch: &mut Watch, file: &Path, ending: &Ending) -> anyhow::Re
 }
 
 /// Shows the progress line until the path has ended. `false` when it was interrupted.
-fn follow(watch: &mut Watch, ending: &Ending) -> anyhow::Result<bool> {
+fn follow(watch: &mut Watch, duration_s: f64, ending: &Ending) -> anyhow::Result<bool> {
     let live = std::io::stdout().is_terminal();
     let every = if live { Duration::from_millis(200) } else { Duration::from_secs(2) };
     let (mut shown, mut begun, mut heard) = (Instant::now(), false, Instant::now());
@@ -225,7 +228,7 @@ fn follow(watch: &mut Watch, ending: &Ending) -> anyhow::Result<bool> {
         begun |= path_id != 0;
         let stopped = phase == Phase::Stopped.code() || phase == Phase::Disabled.code();
         if begun && path_id == 0 && !stopped {
-            show(watch, live, true)?;
+            show(watch, duration_s, live, true)?;
             return Ok(true);
         }
         if stopped {
@@ -237,23 +240,24 @@ fn follow(watch: &mut Watch, ending: &Ending) -> anyhow::Result<bool> {
         }
         if shown.elapsed() >= every {
             shown = Instant::now();
-            show(watch, live, false)?;
+            show(watch, duration_s, live, false)?;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn show(watch: &mut Watch, live: bool, end: bool) -> anyhow::Result<()> {
+fn show(watch: &mut Watch, duration_s: f64, live: bool, end: bool) -> anyhow::Result<()> {
     let health = watch.view().health()?.copied();
     let error_max = watch.account().following_error_max;
     let Some((header, axes)) = watch.last() else { return Ok(()) };
     let enabled = axes.iter().filter(|axis| axis.flags & axis_flag::ENABLED != 0).count();
     let timing = health.map_or(String::new(), |health| {
         format!(
-            "wake p50/p99/max {:.0}/{:.0}/{:.0} µs | missed own {} host {} other {}",
+            "wake p50/p99/max {:.0}/{:.0}/{:.0} µs | overruns {} | missed own {} host {} other {}",
             percentile_ns(&health.wake_latency, 500) as f64 / 1e3,
             percentile_ns(&health.wake_latency, 990) as f64 / 1e3,
             health.wake_latency_ns_max as f64 / 1e3,
+            health.overruns,
             health.missed_by_cause[Cause::Own.code() as usize],
             health.missed_by_cause[Cause::Host.code() as usize],
             health.missed_by_cause[Cause::Kernel.code() as usize]
@@ -262,9 +266,10 @@ fn show(watch: &mut Watch, live: bool, end: bool) -> anyhow::Result<()> {
         )
     });
     let place = if end {
-        "file done".to_owned()
+        "file 100 %".to_owned()
     } else {
-        format!("path {:6.2} s at rate {:.2}", header.tau_s, header.path_rate)
+        let percent = 100.0 * header.tau_s / duration_s;
+        format!("file {percent:3.0} % at rate {:.2}", header.path_rate)
     };
     let line = format!(
         "{place} | {enabled}/{} axes | following error max {:.2e} | {timing}",

@@ -54,7 +54,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     drop(watch);
     set.end()?;
 
-    let limits = arm_limits()?;
+    let limits = live_tests::arm_limits()?;
     let mut judge = Judge::new(limits);
     let replayed = replay_observed(&fs::read(&inputs)?, |header, axes| judge.judge(header, axes))?;
     let account = judge.account();
@@ -89,11 +89,4 @@ fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(series.off_path_max < 1e-6, "off the path by {:e}", series.off_path_max);
     ensure!(own == 0, "{own} cycles missed by our own doing");
     Ok(())
-}
-
-fn arm_limits() -> anyhow::Result<Vec<[f64; 3]>> {
-    let text = kadenz_config::demo("demo-arm").context("embedded machine")?;
-    let machine = kadenz_config::Machine::from_toml("demo-arm", text)?;
-    let limits = machine.axes.iter().map(|axis| &axis.limits);
-    Ok(limits.map(|limits| [limits.velocity, limits.acceleration, limits.jerk]).collect())
 }

@@ -1,0 +1,190 @@
+//! Promises kept by real processes on real shared memory. Needs the programs: `cargo build --workspace --bins`.
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kadenz_link::paths::RuntimeDir;
+use kadenzd::boot::replay::{replay_bytes, replay_observed};
+use live_tests::{Judge, Set, SetOptions, Watch, kills};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use shm_layout::health::Health;
+
+/// One machine at a time: two would take each other's cores.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+struct Rig {
+    set: Option<Set>,
+    watch: Watch,
+    out: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Rig {
+    fn start(name: &str) -> Self {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = std::env::temp_dir().join(format!("kadenz-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&out);
+        let dir = format!("/dev/shm/kdz-{name}-{}", std::process::id());
+        let mut set = Set::start(SetOptions {
+            machine: "demo-arm".to_owned(),
+            dir: RuntimeDir::at(dir).unwrap(),
+            out: out.clone(),
+            record: Some(out.join("inputs.kdzrec")),
+            without: Vec::new(),
+        })
+        .unwrap();
+        let watch = kills::open_watch(&mut set).unwrap();
+        kills::enable(&set).unwrap();
+        Self { set: Some(set), watch, out, _alone: alone }
+    }
+
+    fn set(&self) -> &Set {
+        self.set.as_ref().unwrap()
+    }
+
+    /// Reads on until `cycles` more cycles have passed.
+    fn let_pass(&mut self, cycles: u64) {
+        let from = self.watch.last().map_or(0, |(header, _)| header.cycle);
+        while self.watch.last().is_none_or(|(header, _)| header.cycle < from + cycles) {
+            self.watch.read().unwrap();
+            std::thread::yield_now();
+        }
+    }
+
+    /// Ends the set; gives the loop's account and the recorded inputs.
+    fn end(mut self) -> (Health, Vec<u8>, Vec<PathBuf>) {
+        self.let_pass(300);
+        self.watch.read().unwrap();
+        let health = *self.watch.view().health().unwrap().unwrap();
+        self.set.take().unwrap().end().unwrap();
+        let inputs = fs::read(self.out.join("inputs.kdzrec")).unwrap();
+        let recordings = fs::read_dir(&self.out)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "mcap"))
+            .collect();
+        (health, inputs, recordings)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.out);
+        }
+    }
+}
+
+fn loop_thread(kadenzd: Pid) -> Pid {
+    for entry in fs::read_dir(format!("/proc/{kadenzd}/task")).unwrap().flatten() {
+        if fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim() == "kadenz-rt" {
+            return Pid::from_raw(entry.file_name().to_string_lossy().parse().unwrap());
+        }
+    }
+    panic!("kadenzd has no thread kadenz-rt");
+}
+
+/// The names of the system calls in an strace log, apart from the one it broke into at the start.
+fn system_calls(log: &Path) -> (BTreeSet<String>, usize) {
+    let text = fs::read_to_string(log).unwrap();
+    let names: Vec<String> = text
+        .lines()
+        .filter(|line| !line.contains("resuming interrupted") && !line.starts_with("strace:"))
+        .filter_map(|line| Some(line.split_once('(')?.0.trim().to_owned()))
+        .collect();
+    (names.iter().cloned().collect(), names.len())
+}
+
+/// The calls that `daemon/src/rt/mod.rs` lists in its table.
+fn listed_calls() -> BTreeSet<String> {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../daemon/src/rt/mod.rs");
+    fs::read_to_string(source)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[test]
+fn the_loop_thread_makes_only_the_listed_system_calls_and_neither_allocates_nor_faults() {
+    let mut rig = Rig::start("calls");
+    let file = rig.out.join("fast.csv");
+    fs::write(&file, kills::fast_csv()).unwrap();
+    rig.set().must(&["run", "--detach", &file.to_string_lossy()]).unwrap();
+    rig.let_pass(500);
+    let kadenzd = *rig.set().pids(&["kadenzd"]).first().expect("kadenzd runs");
+    let log = rig.out.join("strace.log");
+    let mut strace = Command::new("strace")
+        .args(["-qq", "-p", &loop_thread(kadenzd).to_string(), "-o"])
+        .arg(&log)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("strace traces the loop's thread; install the package `strace`");
+    // Traced while it moves, is held, goes on, loses a gateway and is disabled.
+    rig.let_pass(300);
+    for request in ["hold", "resume"] {
+        rig.set().must(&[request]).unwrap();
+        rig.let_pass(300);
+    }
+    let gateway = *rig.set().pids(&["kadenz-gateway", "view"]).first().expect("a gateway");
+    kill(gateway, Signal::SIGKILL).unwrap();
+    rig.let_pass(500);
+    rig.set().must(&["disable"]).unwrap();
+    rig.let_pass(300);
+    kill(Pid::from_raw(i32::try_from(strace.id()).unwrap()), Signal::SIGINT).unwrap();
+    strace.wait().unwrap();
+    let (names, count) = system_calls(&log);
+    assert!(count > 1_000, "strace saw only {count} calls");
+    assert_eq!(names, listed_calls());
+
+    let (health, inputs, _) = rig.end();
+    assert_eq!(health.allocations, 0, "allocations on the loop's thread");
+    assert_eq!(
+        (health.minor_faults, health.major_faults),
+        (0, 0),
+        "page faults of the loop's thread"
+    );
+    let replayed = replay_bytes(&inputs).unwrap();
+    assert_eq!(replayed.diverged_at, None);
+}
+
+#[test]
+fn every_process_can_be_killed_in_mid_motion_and_the_run_replays_bit_for_bit() {
+    let mut rig = Rig::start("kills");
+    let set = rig.set.take().unwrap();
+    let series = kills::run(&set, &mut rig.watch, 10);
+    rig.set = Some(set);
+    let series = series.unwrap();
+    assert!(series.kills.iter().all(|kill| kill.speed_share > 0.5));
+    assert!(series.off_path_max < 1e-6, "{}", series.off_path_max);
+    rig.set().must(&["disable"]).unwrap();
+    let (_, inputs, recordings) = rig.end();
+
+    let limits = live_tests::arm_limits().unwrap();
+    let mut judge = Judge::new(limits);
+    let replayed = replay_observed(&inputs, |header, axes| judge.judge(header, axes)).unwrap();
+    assert_eq!(replayed.diverged_at, None, "the recorded run replays");
+    assert_eq!(replayed.torn_bytes, 0);
+    assert!(judge.account().jumps.is_empty(), "{:?}", judge.account().jumps);
+    assert!(recordings.len() >= 3, "one recording per life of the logger: {recordings:?}");
+
+    // The gate can fail: one flipped bit in a measured position is a divergence.
+    let mut damaged = inputs;
+    let middle = damaged.len() / 2 / 8 * 8;
+    let record = (middle..damaged.len()).step_by(8).find(|at| flips(&damaged, *at));
+    damaged[record.expect("a word that matters")] ^= 1;
+    let replayed = replay_bytes(&damaged);
+    assert!(replayed.map_or(true, |replayed| replayed.diverged_at.is_some()));
+}
+
+/// Whether a flipped lowest bit at `at` is noticed; lengths and digests are, idle words are not.
+fn flips(bytes: &[u8], at: usize) -> bool {
+    let mut copy = bytes.to_vec();
+    copy[at] ^= 1;
+    replay_bytes(&copy).map_or(true, |replayed| replayed.diverged_at.is_some())
+}
