@@ -125,11 +125,16 @@ impl Followed {
             format!("knots accepted for path {}, the lease holder sends {path_id}", now.path_id)
         })?;
         for (place, knot) in intake.knots.iter().take(count).enumerate() {
+            let mut followed = *knot;
             if begun && place == 0 {
                 self.knots.clear();
                 self.check_join(pair, knot)?;
+                // It begins where the references stood, to the bit.
+                for ((_, was, _), start) in pair.axes().zip(&mut followed.axes) {
+                    start.position = was.position_reference;
+                }
             }
-            self.knots.push_back(*knot);
+            self.knots.push_back(followed);
             self.accepted.push(Accepted { path_id, knot: *knot });
         }
         Ok(())

@@ -98,6 +98,13 @@ impl Path {
         self.first = 0;
         self.end = 0;
         self.push(knot, PATH_RATE_BOUNDS_MAX);
+        // It begins where the axes stand, not within a tolerance of it: a step outwards, however small,
+        // of an axis outside its soft limits would be stopped by the last stage.
+        if let Some(row) = self.axes.get_mut(slot(0)) {
+            for (axis, now) in row.iter_mut().zip(present) {
+                axis.position = now.position;
+            }
+        }
         Ok(())
     }
 
