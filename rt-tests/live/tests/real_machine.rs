@@ -30,26 +30,26 @@ impl Rig {
         let dir = format!("/dev/shm/kdz-{name}-{}", std::process::id());
         let mut set = Set::start(SetOptions {
             machine: "demo-arm".to_owned(),
-            dir: RuntimeDir::at(dir).unwrap(),
+            dir: RuntimeDir::at(dir).expect("the rig works"),
             out: out.clone(),
             record: Some(out.join("inputs.kdzrec")),
             without: Vec::new(),
         })
-        .unwrap();
-        let watch = kills::open_watch(&mut set).unwrap();
-        kills::enable(&set).unwrap();
+        .expect("the rig works");
+        let watch = kills::open_watch(&mut set).expect("the rig works");
+        kills::enable(&set).expect("the rig works");
         Self { set: Some(set), watch, out, _alone: alone }
     }
 
     fn set(&self) -> &Set {
-        self.set.as_ref().unwrap()
+        self.set.as_ref().expect("the rig works")
     }
 
     /// Reads on until `cycles` more cycles have passed.
     fn let_pass(&mut self, cycles: u64) {
         let from = self.watch.last().map_or(0, |(header, _)| header.cycle);
         while self.watch.last().is_none_or(|(header, _)| header.cycle < from + cycles) {
-            self.watch.read().unwrap();
+            self.watch.read().expect("the rig works");
             std::thread::yield_now();
         }
     }
@@ -57,12 +57,12 @@ impl Rig {
     /// Ends the set; gives the loop's account and the recorded inputs.
     fn end(mut self) -> (Health, Vec<u8>, Vec<PathBuf>) {
         self.let_pass(300);
-        self.watch.read().unwrap();
-        let health = *self.watch.view().health().unwrap().unwrap();
-        self.set.take().unwrap().end().unwrap();
-        let inputs = fs::read(self.out.join("inputs.kdzrec")).unwrap();
+        self.watch.read().expect("the rig works");
+        let health = *self.watch.view().health().expect("the rig works").expect("the rig works");
+        self.set.take().expect("the rig works").end().expect("the rig works");
+        let inputs = fs::read(self.out.join("inputs.kdzrec")).expect("the rig works");
         let recordings = fs::read_dir(&self.out)
-            .unwrap()
+            .expect("the rig works")
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "mcap"))
@@ -80,9 +80,11 @@ impl Drop for Rig {
 }
 
 fn loop_thread(kadenzd: Pid) -> Pid {
-    for entry in fs::read_dir(format!("/proc/{kadenzd}/task")).unwrap().flatten() {
+    for entry in fs::read_dir(format!("/proc/{kadenzd}/task")).expect("the rig works").flatten() {
         if fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim() == "kadenz-rt" {
-            return Pid::from_raw(entry.file_name().to_string_lossy().parse().unwrap());
+            return Pid::from_raw(
+                entry.file_name().to_string_lossy().parse().expect("the rig works"),
+            );
         }
     }
     panic!("kadenzd has no thread kadenz-rt");
@@ -90,7 +92,7 @@ fn loop_thread(kadenzd: Pid) -> Pid {
 
 /// The names of the system calls in an strace log, apart from the one it broke into at the start.
 fn system_calls(log: &Path) -> (BTreeSet<String>, usize) {
-    let text = fs::read_to_string(log).unwrap();
+    let text = fs::read_to_string(log).expect("the rig works");
     let names: Vec<String> = text
         .lines()
         .filter(|line| !line.contains("resuming interrupted") && !line.starts_with("strace:"))
@@ -103,7 +105,7 @@ fn system_calls(log: &Path) -> (BTreeSet<String>, usize) {
 fn listed_calls() -> BTreeSet<String> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../daemon/src/rt/mod.rs");
     fs::read_to_string(source)
-        .unwrap()
+        .expect("the rig works")
         .lines()
         .filter_map(|line| line.strip_prefix("//! | `")?.split_once('`'))
         .map(|(name, _)| name.to_owned())
@@ -114,8 +116,8 @@ fn listed_calls() -> BTreeSet<String> {
 fn the_loop_thread_makes_only_the_listed_system_calls_and_neither_allocates_nor_faults() {
     let mut rig = Rig::start("calls");
     let file = rig.out.join("fast.csv");
-    fs::write(&file, kills::fast_csv()).unwrap();
-    rig.set().must(&["run", "--detach", &file.to_string_lossy()]).unwrap();
+    fs::write(&file, kills::fast_csv()).expect("the rig works");
+    rig.set().must(&["run", "--detach", &file.to_string_lossy()]).expect("the rig works");
     rig.let_pass(500);
     let kadenzd = *rig.set().pids(&["kadenzd"]).first().expect("kadenzd runs");
     let log = rig.out.join("strace.log");
@@ -128,16 +130,17 @@ fn the_loop_thread_makes_only_the_listed_system_calls_and_neither_allocates_nor_
     // Traced while it moves, is held, goes on, loses a gateway and is disabled.
     rig.let_pass(300);
     for request in ["hold", "resume"] {
-        rig.set().must(&[request]).unwrap();
+        rig.set().must(&[request]).expect("the rig works");
         rig.let_pass(300);
     }
     let gateway = *rig.set().pids(&["kadenz-gateway", "view"]).first().expect("a gateway");
-    kill(gateway, Signal::SIGKILL).unwrap();
+    kill(gateway, Signal::SIGKILL).expect("the rig works");
     rig.let_pass(500);
-    rig.set().must(&["disable"]).unwrap();
+    rig.set().must(&["disable"]).expect("the rig works");
     rig.let_pass(300);
-    kill(Pid::from_raw(i32::try_from(strace.id()).unwrap()), Signal::SIGINT).unwrap();
-    strace.wait().unwrap();
+    kill(Pid::from_raw(i32::try_from(strace.id()).expect("the rig works")), Signal::SIGINT)
+        .expect("the rig works");
+    strace.wait().expect("the rig works");
     let (names, count) = system_calls(&log);
     assert!(count > 1_000, "strace saw only {count} calls");
     assert_eq!(names, listed_calls());
@@ -149,25 +152,26 @@ fn the_loop_thread_makes_only_the_listed_system_calls_and_neither_allocates_nor_
         (0, 0),
         "page faults of the loop's thread"
     );
-    let replayed = replay_bytes(&inputs).unwrap();
+    let replayed = replay_bytes(&inputs).expect("the rig works");
     assert_eq!(replayed.diverged_at, None);
 }
 
 #[test]
 fn every_process_can_be_killed_in_mid_motion_and_the_run_replays_bit_for_bit() {
     let mut rig = Rig::start("kills");
-    let set = rig.set.take().unwrap();
+    let set = rig.set.take().expect("the rig works");
     let series = kills::run(&set, &mut rig.watch, 10);
     rig.set = Some(set);
-    let series = series.unwrap();
+    let series = series.expect("the rig works");
     assert!(series.kills.iter().all(|kill| kill.speed_share > 0.5));
     assert!(series.off_path_max < 1e-6, "{}", series.off_path_max);
-    rig.set().must(&["disable"]).unwrap();
+    rig.set().must(&["disable"]).expect("the rig works");
     let (_, inputs, recordings) = rig.end();
 
-    let limits = live_tests::arm_limits().unwrap();
+    let limits = live_tests::arm_limits().expect("the rig works");
     let mut judge = Judge::new(limits);
-    let replayed = replay_observed(&inputs, |header, axes| judge.judge(header, axes)).unwrap();
+    let replayed =
+        replay_observed(&inputs, |header, axes| judge.judge(header, axes)).expect("the rig works");
     assert_eq!(replayed.diverged_at, None, "the recorded run replays");
     assert_eq!(replayed.torn_bytes, 0);
     assert!(judge.account().jumps.is_empty(), "{:?}", judge.account().jumps);
