@@ -44,7 +44,7 @@ pub struct AxisPeaks {
 pub struct CheckReport {
     /// The file's name as the user gave it.
     pub file: String,
-    /// Violations in the order of the file, at most [`VIOLATIONS_KEPT`].
+    /// Violations in the order of the file, at most 1,000 (`scan::VIOLATIONS_KEPT`).
     pub violations: Vec<Violation>,
     /// All of them.
     pub violation_count: usize,

@@ -1,7 +1,7 @@
 //! The RT island: what the servo loop decides, as a pure function of its inputs.
 //!
 //! No allocation, no lock, no system call, no panic, no clock: the compiler (`no_std`), a
-//! freestanding build and a link test that rejects panics say so. Start at [`mod@cycle`] and read down.
+//! freestanding build and a link test that rejects panics say so. Start at [`cycle()`] and read down.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs, unused_must_use)]

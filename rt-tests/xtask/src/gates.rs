@@ -59,7 +59,7 @@ fn fmt(workspace: &Workspace) -> Result<(), String> {
 fn clippy(workspace: &Workspace) -> Result<(), String> {
     // Features unify in a workspace build; kadenzd is shipped from a build of its own.
     for scope in [["--workspace"].as_slice(), ["--package", "kadenzd"].as_slice()] {
-        let mut command = workspace.cargo(&["clippy", "--all-targets"]);
+        let mut command = workspace.cargo(&["clippy", "--all-targets", "--keep-going"]);
         command.args(scope).args(["--", "-D", "warnings"]);
         shown(&mut command)
             .map_err(|error| format!("{error}\nNot found? rustup component add clippy"))?;
@@ -122,7 +122,7 @@ fn tests(workspace: &Workspace) -> Result<(), String> {
     // Tests start real processes of other packages; kadenzd last, from a build of its own.
     shown(&mut workspace.cargo(&["build", "--workspace", "--bins", "--exclude", "kadenzd"]))?;
     shown(&mut workspace.cargo(&["build", "--package", "kadenzd", "--bins"]))?;
-    shown(&mut workspace.cargo(&["test", "--workspace"]))
+    shown(&mut workspace.cargo(&["test", "--workspace", "--no-fail-fast"]))
 }
 
 fn loom(workspace: &Workspace) -> Result<(), String> {
@@ -140,6 +140,6 @@ fn loom(workspace: &Workspace) -> Result<(), String> {
 }
 
 fn docs(workspace: &Workspace) -> Result<(), String> {
-    let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps"]);
+    let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps", "--keep-going"]);
     shown(command.env("RUSTDOCFLAGS", "-D warnings"))
 }

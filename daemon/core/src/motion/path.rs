@@ -76,7 +76,7 @@ impl Path {
     }
 
     /// Starts a path at rest where the axes stand: `knot` must join `present` within
-    /// [`JOIN_TOLERANCE`]. What was accepted before is forgotten.
+    /// [`JOIN_TOLERANCE`](super::admission::JOIN_TOLERANCE). What was accepted before is forgotten.
     ///
     /// # Errors
     /// The [`Refusal`] that names what does not fit; the path before stays as it was.
