@@ -50,21 +50,30 @@ pub const GATES: &[Gate] = &[
     },
 ];
 
-fn fmt(workspace: &Workspace) -> Result<(), String> {
-    shown(&mut workspace.cargo(&["fmt", "--all", "--check"])).map_err(|error| {
-        format!("{error}\nRun `cargo fmt --all`. Not found? rustup component add rustfmt")
+/// Makes sure that a tool of cargo's is there.
+fn have(workspace: &Workspace, tool: &str, component: &str) -> Result<(), String> {
+    captured(&mut workspace.cargo(&[tool, "--version"])).map(|_| ()).map_err(|error| {
+        format!("{error}\n`cargo {tool}` is missing: rustup component add {component}")
     })
 }
 
+fn fmt(workspace: &Workspace) -> Result<(), String> {
+    have(workspace, "fmt", "rustfmt")?;
+    shown(&mut workspace.cargo(&["fmt", "--all", "--check"]))
+}
+
 fn clippy(workspace: &Workspace) -> Result<(), String> {
+    have(workspace, "clippy", "clippy")?;
     // Features unify in a workspace build; kadenzd is shipped from a build of its own.
     for scope in [["--workspace"].as_slice(), ["--package", "kadenzd"].as_slice()] {
         let mut command = workspace.cargo(&["clippy", "--all-targets", "--keep-going"]);
-        command.args(scope).args(["--", "-D", "warnings"]);
-        shown(&mut command)
-            .map_err(|error| format!("{error}\nNot found? rustup component add clippy"))?;
+        shown(command.args(scope).args(["--", "-D", "warnings"]))?;
     }
-    Ok(())
+    // The freestanding binary is no part of a workspace build.
+    have_freestanding(workspace)?;
+    let mut command = workspace.cargo(&["clippy", "--package", "panic-proof"]);
+    command.args(["--features", "seeded-defect", "--target", FREESTANDING]);
+    shown(command.args(["--", "-D", "warnings"]))
 }
 
 /// Makes sure that the freestanding target's core library is there.
