@@ -6,7 +6,8 @@ use kadenz_handover::{
     operate_inbound_layout, outbound_layout, plan_inbound_layout,
 };
 use kadenz_lanes::{
-    BroadcastReader, BroadcastWriter, Lanes, MailboxWriter, RingGeometry, Sealing, View, Word,
+    BroadcastReader, BroadcastWriter, GaugeReader, GaugeWriter, Lanes, MailboxWriter, RingGeometry,
+    Sealing, View, Word,
 };
 use kadenzd::boot::machine::setup;
 use kadenzd::rt::Loop;
@@ -35,8 +36,21 @@ pub struct Body {
     knots: MailboxWriter<'static>,
     requests: BroadcastWriter<'static>,
     outbound: Lanes,
+    gaps: BroadcastReader<'static>,
     heartbeat: u64,
     positions: Vec<f64>,
+}
+
+/// A body taken apart.
+pub struct Parts {
+    /// The loop.
+    pub servo: Loop<SimBus>,
+    /// Gaps in its grid.
+    pub gaps: BroadcastReader<'static>,
+    /// For what is attributed.
+    pub mainland_gauges: GaugeWriter<'static>,
+    /// Its statistics.
+    pub health: GaugeReader<'static>,
 }
 
 /// The embedded arm with its first axis repeated `axis_count` times.
@@ -92,7 +106,7 @@ impl Body {
             &WISH,
             count,
         );
-        let (gaps, _) = heap_ring(64, Gap::WORDS)?;
+        let (gaps, gaps_read) = heap_ring(64, Gap::WORDS)?;
         let (flight, _) = heap_ring(1024, WORDS_MAX)?;
         Ok(Self {
             servo: Loop {
@@ -106,9 +120,16 @@ impl Body {
             knots: plan_peer.mailbox_writer(&mailbox_region(0))?,
             requests: operate_peer.ring_writer(REQUEST_REGION)?,
             outbound,
+            gaps: gaps_read,
             heartbeat: 0,
             positions: Vec::new(),
         })
+    }
+
+    /// How the loop is asked to end.
+    #[must_use]
+    pub const fn wish(&self) -> &'static Wish {
+        &WISH
     }
 
     /// Another reader of the state ring, as a gateway has one.
@@ -117,6 +138,20 @@ impl Body {
     /// Never with the ring this body made.
     pub fn state_reader(&self) -> anyhow::Result<BroadcastReader<'static>> {
         Ok(self.outbound.ring_reader(STATE_REGION)?)
+    }
+
+    /// Takes the loop apart for a run with another bus: the loop's parts, what gaps are judged from, and
+    /// the statistics.
+    ///
+    /// # Errors
+    /// Never with the lanes this body made.
+    pub fn into_parts(self) -> anyhow::Result<Parts> {
+        Ok(Parts {
+            mainland_gauges: self.outbound.gauge_writer(HEALTH_REGION)?,
+            health: self.outbound.gauge_reader(HEALTH_REGION)?,
+            servo: self.servo,
+            gaps: self.gaps,
+        })
     }
 
     /// Asks for torque.

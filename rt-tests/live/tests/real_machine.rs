@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kadenz_link::paths::RuntimeDir;
 use kadenzd::boot::replay::{replay_bytes, replay_observed};
+use live_tests::recordings::{self, Recorded};
 use live_tests::{Judge, Set, SetOptions, Watch, kills};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -54,20 +55,15 @@ impl Rig {
         }
     }
 
-    /// Ends the set; gives the loop's account and the recorded inputs.
-    fn end(mut self) -> (Health, Vec<u8>, Vec<PathBuf>) {
+    /// Ends the set; gives the loop's account, the recorded inputs and what the logger recorded.
+    fn end(mut self) -> (Health, Vec<u8>, Recorded) {
         self.let_pass(300);
         self.watch.read().expect("the rig works");
         let health = *self.watch.view().health().expect("the rig works").expect("the rig works");
         self.set.take().expect("the rig works").end().expect("the rig works");
         let inputs = fs::read(self.out.join("inputs.kdzrec")).expect("the rig works");
-        let recordings = fs::read_dir(&self.out)
-            .expect("the rig works")
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "mcap"))
-            .collect();
-        (health, inputs, recordings)
+        let recorded = recordings::read_all(&self.out).expect("every recording can be read");
+        (health, inputs, recorded)
     }
 }
 
@@ -166,7 +162,8 @@ fn every_process_can_be_killed_in_mid_motion_and_the_run_replays_bit_for_bit() {
     assert!(series.kills.iter().all(|kill| kill.speed_share > 0.5));
     assert!(series.off_path_max < 1e-6, "{}", series.off_path_max);
     rig.set().must(&["disable"]).expect("the rig works");
-    let (_, inputs, recordings) = rig.end();
+    let out = rig.out.clone();
+    let (_, inputs, recorded) = rig.end();
 
     let limits = live_tests::arm_limits().expect("the rig works");
     let mut judge = Judge::new(limits);
@@ -175,7 +172,9 @@ fn every_process_can_be_killed_in_mid_motion_and_the_run_replays_bit_for_bit() {
     assert_eq!(replayed.diverged_at, None, "the recorded run replays");
     assert_eq!(replayed.torn_bytes, 0);
     assert!(judge.account().jumps.is_empty(), "{:?}", judge.account().jumps);
-    assert!(recordings.len() >= 3, "one recording per life of the logger: {recordings:?}");
+    assert!(recorded.files >= 3, "one recording per life of the logger: {recorded:?}");
+    assert!(recorded.states > 1_000, "{recorded:?}");
+    let _ = fs::remove_dir_all(out);
 
     // The gate can fail: one flipped bit in a measured position is a divergence.
     let mut damaged = inputs;

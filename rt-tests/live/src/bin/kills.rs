@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use kadenz_link::paths::RuntimeDir;
 use kadenzd::boot::replay::replay_observed;
-use live_tests::{Judge, Set, SetOptions, kills};
+use live_tests::{Judge, Set, SetOptions, kills, recordings};
 use serde_json::json;
 use shm_layout::code::Cause;
 
@@ -58,16 +58,19 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let mut judge = Judge::new(limits);
     let replayed = replay_observed(&fs::read(&inputs)?, |header, axes| judge.judge(header, axes))?;
     let account = judge.account();
+    let recorded = recordings::read_all(&out)?;
     let own = health.missed_by_cause[Cause::Own.code() as usize];
     println!(
         "{} kills; {} cycles, all replayed bit for bit: {}; jumps {}; off the path at rest at most {:.2e} rad; \
-         missed cycles by cause {:?} (own, host, kernel, bus, unattributed)",
+         missed cycles by cause {:?} (own, host, kernel, bus, unattributed); {} recordings hold {} cycles",
         series.kills.len(),
         replayed.cycles,
         replayed.diverged_at.is_none(),
         account.jumps.len(),
         series.off_path_max,
         health.missed_by_cause,
+        recorded.files,
+        recorded.states,
     );
     if let Some(path) = &options.json {
         let value = json!({
@@ -78,6 +81,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
             "jumps": account.jumps,
             "own_missed_cycles": own,
             "missed_by_cause": health.missed_by_cause,
+            "recordings": recorded.files,
+            "recorded_cycles": recorded.states,
             "allocations": health.allocations,
             "page_faults": health.minor_faults + health.major_faults,
         });
@@ -87,6 +92,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(replayed.cycles > 0 && replayed.torn_bytes == 0, "the recording is torn");
     ensure!(account.jumps.is_empty(), "{} jumps: {:?}", account.jumps.len(), account.jumps.first());
     ensure!(series.off_path_max < 1e-6, "off the path by {:e}", series.off_path_max);
+    ensure!(recorded.states > 0, "nothing was recorded");
     ensure!(own == 0, "{own} cycles missed by our own doing");
     Ok(())
 }
