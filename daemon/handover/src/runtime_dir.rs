@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use kadenz_paths::{RuntimeDir, Token};
@@ -137,8 +137,12 @@ fn lock(path: &Path) -> io::Result<Flock<File>> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(path)
         .map_err(|error| at(path, &error))?;
+    // Whoever can open a file, for reading only, can lock it: any user could wait for this daemon's
+    // end and keep every later one out.
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(|error| at(path, &error))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             lock.set_len(0)?;

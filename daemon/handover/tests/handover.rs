@@ -198,6 +198,20 @@ fn a_second_daemon_on_the_same_directory_is_refused_and_named_and_a_dead_ones_le
 }
 
 #[test]
+fn nobody_else_can_open_the_lock_and_so_hold_it_against_the_next_daemon() {
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, machine) = (runtime_dir(&parent), Machine::new());
+    let lock = dir.as_path().join("kadenzd.lock");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o777;
+    drop(bind(&dir, RoleTable::one_user(), &machine));
+    assert_eq!(mode(&lock), 0o600);
+    // What a daemon before this one, or another umask, left open to all is closed.
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o666)).unwrap();
+    drop(bind(&dir, RoleTable::one_user(), &machine));
+    assert_eq!(mode(&lock), 0o600);
+}
+
+#[test]
 fn role_directories_are_private_and_the_operate_socket_is_found_through_the_link() {
     let parent = tempfile::tempdir().unwrap();
     let (dir, machine) = (runtime_dir(&parent), Machine::new());

@@ -11,6 +11,9 @@ use shm_layout::knot::KnotAxis;
 pub const SEGMENT_S_MIN: f64 = 1e-5;
 /// Longest segment. Limits of a segment hold over all of it, so long ones brake needlessly softly.
 pub const SEGMENT_S_MAX: f64 = 0.25;
+/// Largest |path time|, 11 days: a float's neighbours are 1.2e-10 s apart there. Farther out one period
+/// is rounded to a visibly longer or shorter one, and the steps of an axis jump though its path is smooth.
+pub const PATH_TIME_S_MAX: f64 = 1e6;
 /// How far the first knot may stand from the present reference, relative to max(1, |p|).
 pub const JOIN_TOLERANCE: f64 = 1e-9;
 /// What |ṡ| and |s̈| are bounded by where no axis bounds them (all axes stand still).
@@ -78,6 +81,11 @@ pub enum Refusal {
         /// Its length in path time.
         value_s: f64,
     },
+    /// Path time is beyond ±[`PATH_TIME_S_MAX`].
+    PathTime {
+        /// Path time of the knot.
+        value_s: f64,
+    },
     /// Somewhere in the segment the position leaves the soft limits.
     Position {
         /// Index of the axis.
@@ -125,10 +133,13 @@ pub enum Refusal {
     },
 }
 
-/// Path time and every axis are numbers.
+/// Path time and every axis are numbers, and path time is one that a period can be added to.
 pub(super) fn check_finite(knot: &Knot<'_>) -> Result<(), Refusal> {
     if !knot.tau_s.is_finite() {
         return Err(Refusal::NotFinite { axis: knot.axes.len() });
+    }
+    if knot.tau_s.abs() > PATH_TIME_S_MAX {
+        return Err(Refusal::PathTime { value_s: knot.tau_s });
     }
     let finite = |axis: &KnotAxis| {
         AxisReference::from(axis).is_finite() && axis.torque_feed_forward.is_finite()

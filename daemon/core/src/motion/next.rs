@@ -3,7 +3,7 @@ use shm_layout::code::{EventKind, KnotRefusal, Phase};
 use shm_layout::state::NO_AXIS;
 use shm_layout::{AXES_MAX, KNOTS_PER_CYCLE};
 
-use super::admission::{Knot, Refusal};
+use super::admission::{Knot, PATH_TIME_S_MAX, Refusal};
 use super::axis::{AxisLimits, AxisReference};
 use super::path::Path;
 use super::rate::PathRate;
@@ -279,6 +279,9 @@ fn told(refusal: &Refusal) -> Refused {
         }
         Refusal::NotAtRest { axis, velocity, acceleration } => {
             (KnotRefusal::NotAtRest, number(axis), [velocity, acceleration])
+        }
+        Refusal::PathTime { value_s } => {
+            (KnotRefusal::TimeStep, NO_AXIS, [value_s, PATH_TIME_S_MAX])
         }
         Refusal::SegmentLength { value_s } => (KnotRefusal::TimeStep, NO_AXIS, [value_s, 0.0]),
         Refusal::Position { axis, value, limit } => {

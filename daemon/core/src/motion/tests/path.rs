@@ -103,6 +103,21 @@ fn path_time_must_rise_by_not_too_little_and_not_too_much() {
 }
 
 #[test]
+fn path_time_too_far_from_zero_to_advance_evenly_is_refused() {
+    // At 1e13 s a float's neighbours are 2 ms apart: one period would be rounded to none or to two.
+    let present = [AxisReference::default()];
+    for tau_s in [1e13, -1e13, 1.1e6, -1.1e6] {
+        let mut path = Box::new(Path::new());
+        let refused = path.begin(7, &knot(tau_s, &[axis(0.0, 0.0, 0.0)]), &present);
+        assert_eq!(refused, Err(Refusal::PathTime { value_s: tau_s }));
+    }
+    let mut path = Box::new(Path::new());
+    path.begin(7, &knot(1e6, &[axis(0.0, 0.0, 0.0)]), &present).unwrap();
+    let refused = admit(&mut path, 1e6 + 0.25, axis(0.0, 0.0, 0.0), &LIMITS);
+    assert_eq!(refused, Err(Refusal::PathTime { value_s: 1e6 + 0.25 }));
+}
+
+#[test]
 fn limits_are_judged_between_the_knots_too() {
     // Both knots are inside all limits; only the way between them is not.
     let mut path = standing(0.0);
