@@ -78,7 +78,9 @@ pub fn become_rt_thread(machine: &Machine, ready: &HostReady) -> anyhow::Result<
     pin(ready.cpu)?;
     prctl::set_timerslack(TIMER_SLACK_NS).context("setting the timer slack")?;
     let slack = prctl::get_timerslack().context("reading the timer slack back")?;
-    log::debug!("timer slack of the RT thread: {slack} ns");
+    if u64::try_from(slack) != Ok(TIMER_SLACK_NS) {
+        bail!("asked for a timer slack of {TIMER_SLACK_NS} ns, the kernel says {slack} ns");
+    }
     let mut lacks = Vec::new();
     if let Err(error) = fifo(machine.host.priority_fifo) {
         lacks.push(Lack { name: Exemption::Scheduler, found: format!("{error:#}") });

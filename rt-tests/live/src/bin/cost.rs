@@ -8,6 +8,7 @@ use kadenz_lanes::BroadcastReader;
 use kadenzd::CountingAllocator;
 use kadenzd::rt::clock::now_ns;
 use live_tests::body::{Body, machine_of};
+use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::json;
 use servo_core::ports::Wake;
@@ -55,6 +56,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
     if options.inner {
         println!("{}", measure(options.axes, options.clients, options.cycles)?);
         return Ok(());
+    }
+    // As the daemon does before its loop begins; without the right to, faults are told as they come.
+    if let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE) {
+        println!("memory is not locked ({error}): page faults will be counted");
     }
     let mut by_axes = Vec::new();
     println!(
