@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) waiting: VecDeque<Wish>,
     /// Ids of wishes posted and not yet answered.
     pub(crate) posted: Vec<u64>,
+    /// When it connected, or last asked for something that could be asked; CLOCK_MONOTONIC.
+    pub(crate) asked_ns: u64,
     input: Vec<u8>,
     /// Bytes of `input` known to hold no line feed.
     scanned: usize,
@@ -35,7 +37,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn accepted(stream: UnixStream) -> io::Result<Self> {
+    pub(crate) fn accepted(stream: UnixStream, now_ns: u64) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let uid = getsockopt(&stream, PeerCredentials)?.uid();
         Ok(Self {
@@ -43,6 +45,7 @@ impl Client {
             uid,
             waiting: VecDeque::new(),
             posted: Vec::new(),
+            asked_ns: now_ns,
             input: Vec::new(),
             scanned: 0,
             output: Vec::new(),
@@ -117,6 +120,11 @@ impl Client {
     /// Wishes that have no answer yet.
     pub(crate) fn outstanding(&self) -> usize {
         self.waiting.len() + self.posted.len()
+    }
+
+    /// Since when it has had nothing under way; None while it waits for an answer.
+    pub(crate) fn idle_since_ns(&self) -> Option<u64> {
+        (self.outstanding() == 0).then_some(self.asked_ns)
     }
 
     /// Whether `id` names a wish that has no answer yet.

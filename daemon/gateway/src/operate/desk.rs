@@ -25,6 +25,9 @@ use crate::operate::pending::{Asker, Pending};
 use crate::operate::request::{Refusal, Wish, answered, failed, read};
 
 const CLIENTS_MAX: usize = 32;
+/// Whoever has asked for nothing for so long makes room once all places are taken: connections left
+/// open may not keep a person from a stop.
+const IDLE_NS: u64 = 1_000_000_000;
 const OUTSTANDING_MAX: usize = 16;
 /// New connections in one pass.
 const ACCEPTS_PER_PASS: usize = 8;
@@ -69,10 +72,10 @@ impl Desk {
 
     /// The pass before the loop's wake: reads, and posts what the loop takes in one cycle.
     pub(crate) fn take(&mut self, now_ns: u64) {
-        self.listen();
+        self.listen(now_ns);
         let (axis_count, refused) = (self.axis_count, &mut self.refused);
         for (_, client) in &mut self.clients {
-            take_lines(client, axis_count, refused);
+            take_lines(client, axis_count, now_ns, refused);
         }
         self.post(now_ns);
         self.settle();
@@ -113,7 +116,7 @@ impl Desk {
     }
 
     /// Accepts and reads whoever has something to say, each once.
-    fn listen(&mut self) {
+    fn listen(&mut self, now_ns: u64) {
         let wanted = |client: &Client| {
             if client.wants_reading() { PollFlags::POLLIN } else { PollFlags::empty() }
         };
@@ -134,14 +137,14 @@ impl Desk {
             for _ in 0..ACCEPTS_PER_PASS {
                 // Nothing left, or out of descriptors: the next pass tries again.
                 let Ok((stream, _)) = self.listener.accept() else { return };
-                self.admit(stream);
+                self.admit(stream, now_ns);
             }
         }
     }
 
-    fn admit(&mut self, stream: UnixStream) {
-        let Ok(mut client) = Client::accepted(stream) else { return };
-        if self.clients.len() < CLIENTS_MAX {
+    fn admit(&mut self, stream: UnixStream, now_ns: u64) {
+        let Ok(mut client) = Client::accepted(stream, now_ns) else { return };
+        if self.clients.len() < CLIENTS_MAX || self.make_room(now_ns) {
             self.connections += 1;
             self.clients.push((self.connections, client));
         } else {
@@ -150,6 +153,23 @@ impl Desk {
             client.say(&failed(&Refusal { id: None, error }));
             client.dismiss();
         }
+    }
+
+    /// Parts with whoever has been idle for longest, if that is long enough.
+    fn make_room(&mut self, now_ns: u64) -> bool {
+        let idle = |(place, (_, client)): (usize, &(u64, Client))| {
+            client.idle_since_ns().map(|since_ns| (since_ns, place))
+        };
+        let longest = self.clients.iter().enumerate().filter_map(idle).min();
+        let Some((_, place)) = longest.filter(|(ns, _)| now_ns.saturating_sub(*ns) >= IDLE_NS)
+        else {
+            return false;
+        };
+        // Without a word: its next request finds the connection closed, as after a restart, and it
+        // connects again. Nothing of it is pending.
+        drop(self.clients.remove(place));
+        self.refused += 1;
+        true
     }
 
     /// Posts as many wishes as the loop takes in one cycle: urgent ones first, then one of each
@@ -218,7 +238,7 @@ impl Desk {
 }
 
 /// Reads a few lines of one client into wishes, and says what is wrong with the others.
-fn take_lines(client: &mut Client, axis_count: usize, refused: &mut u64) {
+fn take_lines(client: &mut Client, axis_count: usize, now_ns: u64, refused: &mut u64) {
     for _ in 0..LINES_PER_PASS {
         let Some(line) = client.next_line() else { break };
         let read = if line.len() > LINE_BYTES_MAX {
@@ -227,7 +247,10 @@ fn take_lines(client: &mut Client, axis_count: usize, refused: &mut u64) {
             read(&line, axis_count)
         };
         match read.and_then(|wish| admissible(client, wish)) {
-            Ok(wish) => client.waiting.push_back(wish),
+            Ok(wish) => {
+                client.asked_ns = now_ns;
+                client.waiting.push_back(wish);
+            }
             Err(refusal) => {
                 *refused += 1;
                 client.say(&failed(&refusal));

@@ -150,23 +150,50 @@ fn hostile_clients_are_cut_off_and_an_honest_one_is_served_among_them() {
 }
 
 #[test]
-fn the_thirty_third_client_is_sent_away_in_words() {
+fn the_thirty_third_client_is_sent_away_in_words_while_all_others_wait_for_an_answer() {
     let (machine, _gateway) = start();
+    machine.answers.store(false, Ordering::Relaxed);
     let mut people: Vec<Person> = (0..32).map(|_| Person::at(&machine)).collect();
     for (id, person) in people.iter_mut().enumerate() {
-        let answer = person.ask(&format!(r#"{{"id":{id},"request":"stop"}}"#));
-        assert_eq!(answer["outcome"], "accepted");
+        person.say(&format!(r#"{{"id":{id},"request":"stop","deadline_ms":60000}}"#));
+        // Told in the order of asking: this one is admitted once the second is refused.
+        let twice = person.ask(&format!(r#"{{"id":{id},"request":"stop"}}"#));
+        assert!(twice["error"].as_str().unwrap().contains("is under way already"), "{twice}");
     }
     let answer = Person::at(&machine).hear();
     assert!(answer["error"].as_str().unwrap().starts_with("32 clients are connected"), "{answer}");
-    people.pop();
-    // Its place is free once the gateway has noticed.
-    let served = (0..1000).any(|_| {
-        let mut next = Person::at(&machine);
+    machine.answers.store(true, Ordering::Relaxed);
+    // Hung up on while it is being told something: what it asked is nobody's any more.
+    people.pop().unwrap().say("garbage");
+    assert!(is_served_in_the_end(&machine), "its place is free once the gateway has noticed");
+    assert_eq!(std::fs::metadata(machine.dir.as_path()).unwrap().mode() & 0o022, 0);
+}
+
+#[test]
+fn clients_that_ask_nothing_cannot_keep_anybody_from_a_stop() {
+    let (machine, _gateway) = start();
+    let mut idle: Vec<Person> = (0..32).map(|_| Person::at(&machine)).collect();
+    for person in &mut idle {
+        // Half a line, and garbage, are no requests.
+        person.say("garbage");
+        assert!(person.hear()["error"].is_string());
+        person.stream.get_mut().write_all(b"{\"id\":").unwrap();
+    }
+    assert!(is_served_in_the_end(&machine));
+    let mut line = String::new();
+    assert_eq!(
+        idle[0].stream.read_line(&mut line).unwrap(),
+        0,
+        "closed, as after a restart: {line}"
+    );
+}
+
+/// Whether one of many who come for a stop gets it.
+fn is_served_in_the_end(machine: &Machine) -> bool {
+    (0..20_000).any(|_| {
+        let mut next = Person::at(machine);
         let asked = next.stream.get_mut().write_all(b"{\"id\":1,\"request\":\"stop\"}\n").is_ok();
         let mut line = String::new();
         asked && next.stream.read_line(&mut line).is_ok() && line.contains("accepted")
-    });
-    assert!(served);
-    assert_eq!(std::fs::metadata(machine.dir.as_path()).unwrap().mode() & 0o022, 0);
+    })
 }
