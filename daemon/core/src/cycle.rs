@@ -75,6 +75,7 @@ pub fn cycle(
     events.begin(state.cycle, wake.wake_ns);
 
     bus.receive(feedback);
+    motion.compare(feedback);
     stopwatch.stage_ended(Stage::Receive);
 
     lanes.take(&motion.wanted(guard), intake);

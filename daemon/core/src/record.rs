@@ -138,7 +138,7 @@ fn fill_axis(setup: &Setup, state: &State, index: usize, axis: &mut AxisState) {
         position_actual: finite(told.position),
         velocity_actual: finite(told.velocity),
         torque_actual: finite(told.torque),
-        following_error: finite(state.motion.following_error(index, told.position)),
+        following_error: finite(state.motion.following_error(index)),
         target_counts: state.target_counts.get(index).copied().unwrap_or(0),
         controlword: command.controlword,
         statusword: told.statusword,

@@ -38,11 +38,27 @@ pub(super) fn check(
         } else if axis.age_cycles > age_max.saturating_add(known.divisor) {
             guard.latch_stop(Reason::FeedbackStale, number);
         }
+        if guard.phase == Phase::Enabling {
+            check_reset(DriveState::of(axis.statusword), number, guard);
+        }
         if guard.is_enabled() {
             check_drive(DriveState::of(axis.statusword), number, guard);
-            let error = motion.following_error(index, axis.position);
-            check_following_error(index, number, error, setup, guard);
+            // Feedback that did not come says nothing: lost frames have bounds of their own.
+            if axis.age_cycles == 0 {
+                let error = motion.following_error(index);
+                check_following_error(index, number, error, setup, guard);
+            }
         }
+    }
+}
+
+/// An enable request resets a fault once. One that comes after it is told, not reset again and again.
+fn check_reset(state: DriveState, axis: u32, guard: &mut Guard) {
+    let bit = 1u64.checked_shl(axis).unwrap_or(0);
+    if !state.is_fault() {
+        guard.sound_mask |= bit;
+    } else if guard.sound_mask & bit != 0 {
+        guard.latch_stop(Reason::DriveFault, axis);
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Guard {
     phase_cycles: u32,
     /// Cycles in a row that an axis was outside its following-error window.
     window_left_cycles: [u32; AXES_MAX],
+    /// Axes that were seen without a fault since the enable request.
+    sound_mask: u64,
     /// The daemon is ending.
     ending: bool,
     verdict_told: (Verdict, Reason),
@@ -95,6 +97,7 @@ impl Guard {
             source: Source::new(),
             phase_cycles: 0,
             window_left_cycles: [0; AXES_MAX],
+            sound_mask: 0,
             ending: false,
             verdict_told: (Verdict::Follow, Reason::None),
         }
@@ -122,9 +125,15 @@ impl Guard {
         matches!(self.phase, Phase::Standstill | Phase::Moving | Phase::Stopping | Phase::Stopped)
     }
 
-    /// Latches a stop. A later one takes the place of an earlier one only when it is graver.
+    /// Latches a stop. The first fault stands, since most later ones only follow from it. Two things
+    /// take a standing stop's place: a fault that of a wish, and one that must leave the path that of
+    /// one that would stay on it.
     pub fn latch_stop(&mut self, reason: Reason, axis: u32) {
-        if self.stop.is_none_or(|standing| reason.code() > standing.code() && reason.is_fault()) {
+        let is_graver = |standing: Reason| {
+            (reason.is_fault() && !standing.is_fault())
+                || (reason.leaves_path() && !standing.leaves_path())
+        };
+        if self.stop.is_none_or(is_graver) {
             self.stop = Some(reason);
             self.reason_axis = axis;
         }

@@ -89,7 +89,8 @@ fn enable(
                 feedback.axes.iter().zip(setup.axes()).all(|(axis, known)| {
                     axis.age_cycles <= known.divisor && axis.position.is_finite()
                 });
-            if !fresh {
+            // Motion starts from a reference that has followed such feedback already.
+            if !(fresh && motion.follows_feedback) {
                 return Outcome::FeedbackStale;
             }
             guard.clear();
@@ -151,7 +152,8 @@ fn resume(guard: &mut Guard) -> Outcome {
 fn stop(guard: &mut Guard) -> Outcome {
     match guard.phase {
         Phase::Stopping | Phase::Stopped => Outcome::Already,
-        Phase::Standstill | Phase::Moving => {
+        // While drives are being enabled as well: whoever asks for a stop wants nothing to move next.
+        Phase::Standstill | Phase::Moving | Phase::Enabling => {
             guard.latch_stop(Reason::StopRequest, NO_AXIS);
             Outcome::Accepted
         }
@@ -164,5 +166,6 @@ impl Guard {
         self.stop = None;
         self.hold = None;
         self.reason_axis = NO_AXIS;
+        self.sound_mask = 0;
     }
 }

@@ -40,10 +40,13 @@ pub struct Motion {
     pub refused: u64,
     /// Why the last one was refused, and the axis it was about.
     pub refusal: (KnotRefusal, u32),
+    /// Whether every reference in use followed fresh feedback in the last cycle: an enable may begin.
+    pub follows_feedback: bool,
     /// Path that ended or was dropped last; its id may not come again.
     past_path_id: u64,
     loaded: bool,
     delayed: [[f64; AXES_MAX]; FEEDBACK_DELAY_CYCLES],
+    following_errors: [f64; AXES_MAX],
 }
 
 impl Motion {
@@ -63,9 +66,11 @@ impl Motion {
             accepted: 0,
             refused: 0,
             refusal: (KnotRefusal::None, NO_AXIS),
+            follows_feedback: false,
             past_path_id: 0,
             loaded: false,
             delayed: [[0.0; AXES_MAX]; FEEDBACK_DELAY_CYCLES],
+            following_errors: [0.0; AXES_MAX],
         }
     }
 
@@ -95,11 +100,28 @@ impl Motion {
         self.loaded && self.rate.is_starved() && self.rate.is_at_rest() && !self.path.is_complete()
     }
 
-    /// What the drive could have reached less what it measured, rad or m.
+    /// Compares what each drive could have reached with what it measured. The references sent in the
+    /// cycle before come first into the delay line, so that guard and record speak of the same instant.
+    /// A drive that was not heard in this cycle keeps its error: old feedback is not a slow drive.
+    pub fn compare(&mut self, feedback: &Feedback) {
+        let mut newest = self.references.map(|reference| reference.position);
+        for line in &mut self.delayed {
+            core::mem::swap(line, &mut newest);
+        }
+        let Some(reachable) = self.delayed.last() else { return };
+        for ((error, reachable), axis) in
+            self.following_errors.iter_mut().zip(reachable).zip(&feedback.axes)
+        {
+            if axis.age_cycles == 0 {
+                *error = reachable - axis.position;
+            }
+        }
+    }
+
+    /// What the drive could have reached less what it measured, when it was last heard; rad or m.
     #[must_use]
-    pub fn following_error(&self, axis: usize, position_actual: f64) -> f64 {
-        let reachable = self.delayed.last().and_then(|oldest| oldest.get(axis));
-        reachable.map_or(0.0, |reachable| reachable - position_actual)
+    pub fn following_error(&self, axis: usize) -> f64 {
+        self.following_errors.get(axis).copied().unwrap_or(0.0)
     }
 
     /// What the island would take from the lane next.
@@ -133,7 +155,6 @@ pub fn next(
     motion: &mut Motion,
     events: &mut Events,
 ) {
-    delay(motion);
     if judgement.drop_path {
         drop_path(motion, events);
     }
@@ -143,13 +164,6 @@ pub fn next(
     take_knots(setup, intake, judgement, guard, motion, events);
     move_references(setup, judgement, guard, motion, events);
     follow_disabled_axes(setup, feedback, guard, motion);
-}
-
-fn delay(motion: &mut Motion) {
-    let mut newest = motion.references.map(|reference| reference.position);
-    for line in &mut motion.delayed {
-        core::mem::swap(line, &mut newest);
-    }
 }
 
 fn drop_path(motion: &mut Motion, events: &mut Events) {
@@ -348,6 +362,12 @@ pub fn begin_stop(setup: &Setup, motion: &mut Motion) {
 /// is one that still holds torque while the machine is disabled: a daemon before us left it so.
 fn follow_disabled_axes(setup: &Setup, feedback: &Feedback, guard: &Guard, motion: &mut Motion) {
     let disabled = guard.phase == Phase::Disabled;
+    motion.follows_feedback = disabled
+        && feedback
+            .axes
+            .iter()
+            .zip(setup.axes())
+            .all(|(axis, known)| axis.age_cycles <= known.divisor && axis.position.is_finite());
     for (reference, axis) in motion.references.iter_mut().zip(&feedback.axes).take(setup.axis_count)
     {
         let enabled = DriveState::of(axis.statusword) == DriveState::OperationEnabled;
