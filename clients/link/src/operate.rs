@@ -111,7 +111,8 @@ struct RequestLine {
 
 #[derive(Deserialize)]
 struct ReplyLine {
-    id: u64,
+    /// Null when the gateway refuses more than one request: the connection, or a line without a number.
+    id: Option<u64>,
     outcome: Option<String>,
     #[serde(default)]
     cycle: u64,
@@ -188,17 +189,22 @@ impl Operate {
         text.push(b'\n');
         let give_up = Instant::now() + deadline + ANSWER_GRACE;
         self.stream.set_write_timeout(Some(deadline)).map_err(|error| self.broken(&error))?;
-        self.stream.write_all(&text).map_err(|error| self.broken(&error))?;
+        match self.stream.write_all(&text) {
+            // Hung up on: its last words may say why.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            sent => sent.map_err(|error| self.broken(&error))?,
+        }
         loop {
             let line = self.next_line(kind, deadline + ANSWER_GRACE, give_up)?;
             let reply: ReplyLine = serde_json::from_slice(&line)
                 .map_err(|error| self.garbage(&line, error.to_string()))?;
-            // A lower number answers a request that was given up before.
-            if reply.id < id {
-                continue;
-            }
-            if reply.id > id {
-                return Err(self.garbage(&line, format!("its id is {}, ours was {id}", reply.id)));
+            match reply.id {
+                // A lower number answers a request that was given up before.
+                Some(theirs) if theirs < id => continue,
+                Some(theirs) if theirs > id => {
+                    return Err(self.garbage(&line, format!("its id is {theirs}, ours was {id}")));
+                }
+                _ => {}
             }
             return self.answer(reply, &line);
         }
@@ -207,6 +213,9 @@ impl Operate {
     fn answer(&self, reply: ReplyLine, line: &[u8]) -> Result<Answer, OperateError> {
         if let Some(message) = reply.error {
             return Err(OperateError::Refused { message: printable(&message) });
+        }
+        if reply.id.is_none() {
+            return Err(self.garbage(line, "it has no id".to_owned()));
         }
         let Some(word) = reply.outcome else {
             return Err(self.garbage(line, "it has neither `outcome` nor `error`".to_owned()));

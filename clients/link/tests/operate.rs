@@ -94,6 +94,25 @@ fn a_refusal_of_the_gateway_comes_in_its_words_without_control_characters() {
 }
 
 #[test]
+fn a_refusal_to_serve_at_all_is_a_refusal_even_when_the_gateway_has_hung_up_meanwhile() {
+    let refusal = "{\"error\":\"32 clients are connected already\",\"id\":null}\n";
+    let served = Server::replying(reply_bytes(refusal)).ask(RequestKind::Stop).unwrap_err();
+    let (gone, hung_up) = std::sync::mpsc::channel();
+    let server = Server::start(move |lines, mut stream| {
+        stream.write_all(refusal.as_bytes()).unwrap();
+        drop((lines, stream));
+        gone.send(()).unwrap();
+    });
+    let mut operate = Operate::connect(&server.dir).unwrap();
+    hung_up.recv().unwrap();
+    let unserved = operate.request(RequestKind::Stop, 0.0, DEADLINE).unwrap_err();
+    for error in [served, unserved] {
+        let words = error.to_string();
+        assert_eq!(words, "refused by the operate gateway: 32 clients are connected already");
+    }
+}
+
+#[test]
 fn garbage_is_told_with_place_and_text() {
     let cases: [(&str, &str); 7] = [
         ("no json\n", "no json"),
