@@ -104,8 +104,6 @@ codes! {
         BusLost = 26, "bus-lost";
         /// The last stage had to replace a reference that broke a limit.
         LimitEnforced = 30, "limit-enforced";
-        /// More cycles skipped in a row than motion may bridge.
-        CyclesSkipped = 31, "cycles-skipped";
     }
 }
 

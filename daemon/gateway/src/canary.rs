@@ -97,6 +97,7 @@ impl Canary {
 
     /// Calls it back, and waits a moment for it: it may hang, and the process ends anyway.
     pub(crate) fn stop(self) {
+        // ORDERING: relaxed, each sign stands for itself.
         self.signs.stop.store(true, Ordering::Relaxed);
         for _ in 0..100 {
             if self.thread.is_finished() {
@@ -109,12 +110,15 @@ impl Canary {
 
 fn fly(place: &EpochPlace, signs: &Signs) {
     let (mut misses, mut unwelcome) = (0, 0);
+    // ORDERING: relaxed, each sign stands for itself.
     let mut before = signs.welcomes.load(Ordering::Relaxed);
     // BOUND: flies until it is called back.
     while !signs.stop.load(Ordering::Relaxed) {
+        // ORDERING: relaxed, each sign stands for itself.
         let begun = signs.welcomes.load(Ordering::Relaxed);
         let visits = signs.visits.load(Ordering::Relaxed).wrapping_add(1);
         let visit = visit(place, visits.is_multiple_of(CLEAR_EVERY));
+        // ORDERING: relaxed, each sign stands for itself.
         let after = signs.welcomes.load(Ordering::Relaxed);
         unwelcome = if after == before { unwelcome + 1 } else { 0 };
         before = after;
@@ -135,6 +139,7 @@ fn fly(place: &EpochPlace, signs: &Signs) {
             log::error!("this domain cannot be used any more; starting over in a new epoch");
             sys::end_now(EXIT_CANARY);
         }
+        // ORDERING: relaxed, each sign stands for itself.
         signs.visits.store(visits, Ordering::Relaxed);
         std::thread::sleep(PAUSE);
     }

@@ -9,6 +9,7 @@ pub mod body;
 mod ending;
 mod planned;
 pub mod kills;
+pub mod latencies;
 pub mod recordings;
 
 pub use ending::Ending;

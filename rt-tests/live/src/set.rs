@@ -172,10 +172,16 @@ impl Set {
 
 impl Drop for Set {
     fn drop(&mut self) {
-        if self.ended {
+        if self.ended || !self.is_alive() {
             return;
         }
+        // In order first, so that nothing is left behind in shared memory.
         let own = i32::try_from(self.up.id()).unwrap_or(0);
+        let _ = kill(Pid::from_raw(own), Signal::SIGTERM);
+        let begun = Instant::now();
+        while self.is_alive() && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let left = children(own);
         let _ = self.up.kill();
         let _ = self.up.wait();

@@ -17,6 +17,7 @@ use kadenzd::boot::host;
 use kadenzd::boot::replay::replay_observed;
 use kadenzd::rt::clock::{Clock, now_ns};
 use live_tests::body::Body;
+use live_tests::latencies::{Block, cyclictest, percentiles, ratio};
 use live_tests::{Set, SetOptions, Watch, binary, kills};
 use serde_json::{Value, json};
 use shm_layout::code::{Cause, Role};
@@ -40,8 +41,6 @@ struct Options {
 
 /// What goes on beside the loop.
 const ARMS: [&str; 5] = ["idle", "clients", "churn", "hostile", "load"];
-/// A host stall (definition): any sample later than this.
-const STALL_NS: u64 = 5_000_000;
 /// Monitors of the `clients` arm.
 const MONITORS: usize = 4;
 
@@ -52,27 +51,6 @@ fn main() -> ExitCode {
             eprintln!("latency: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// One block: every wake-up latency, and what else was counted.
-#[derive(Default)]
-struct Block {
-    latency_ns: Vec<u64>,
-    closer_than_half_period: u64,
-    own_missed: u64,
-}
-
-impl Block {
-    fn percentile(&self, permille: usize) -> u64 {
-        let mut sorted = self.latency_ns.clone();
-        sorted.sort_unstable();
-        let place = (sorted.len() * permille / 1000).min(sorted.len().saturating_sub(1));
-        sorted.get(place).copied().unwrap_or(0)
-    }
-
-    fn stalls(&self) -> usize {
-        self.latency_ns.iter().filter(|ns| **ns > STALL_NS).count()
     }
 }
 
@@ -301,66 +279,6 @@ fn block_of(inputs: &[u8], from: u64, until: u64) -> anyhow::Result<Block> {
     })?;
     ensure!(replayed.diverged_at.is_none(), "the recorded run does not replay");
     Ok(block)
-}
-
-/// cyclictest's histogram of one block, on the loop's CPU and priority; `None` when it is not installed.
-fn cyclictest(seconds: u64) -> anyhow::Result<Option<Value>> {
-    let cpu = std::thread::available_parallelism()?.get() - 1;
-    let output = Command::new("cyclictest")
-        .args(["-m", "-t1", "-p80", "-i1000", "-N", "-q"])
-        .arg(format!("-a{cpu}"))
-        .arg(format!("-D{seconds}"))
-        .arg("-h200000")
-        .output();
-    let Ok(output) = output else { return Ok(None) };
-    ensure!(output.status.success(), "cyclictest: {}", String::from_utf8_lossy(&output.stderr));
-    let mut counts: Vec<(u64, u64)> = Vec::new();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let mut fields = line.split_ascii_whitespace();
-        if let (Some(Ok(ns)), Some(Ok(count))) =
-            (fields.next().map(str::parse), fields.next().map(str::parse))
-        {
-            counts.push((ns, count));
-        }
-    }
-    let total: u64 = counts.iter().map(|(_, count)| count).sum();
-    let at = |permille: u64| {
-        let mut seen = 0;
-        let found = counts.iter().find(|(_, count)| {
-            seen += count;
-            seen * 1000 >= total * permille
-        });
-        found.map_or(0, |(ns, _)| *ns)
-    };
-    Ok(Some(json!({"p50": at(500), "p90": at(900), "p99": at(990), "p999": at(999)})))
-}
-
-/// Mean of paired ratios with a 95 % interval (normal approximation over the pairs).
-fn ratio(pairs: &[(Block, Block)], permille: usize) -> Value {
-    let ratios: Vec<f64> = pairs
-        .iter()
-        .map(|(floor, block)| {
-            // Logarithms, so that a ratio and its inverse weigh the same.
-            (block.percentile(permille) as f64 / floor.percentile(permille).max(1) as f64).ln()
-        })
-        .collect();
-    let count = ratios.len() as f64;
-    let mean = ratios.iter().sum::<f64>() / count;
-    let spread =
-        ratios.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
-    let half = 1.96 * (spread / count).sqrt();
-    json!({"value": mean.exp(), "lo": (mean - half).exp(), "hi": (mean + half).exp()})
-}
-
-fn percentiles(blocks: &[&Block]) -> Value {
-    let all = Block {
-        latency_ns: blocks.iter().flat_map(|block| block.latency_ns.iter().copied()).collect(),
-        ..Block::default()
-    };
-    json!({
-        "p50": all.percentile(500), "p90": all.percentile(900), "p99": all.percentile(990),
-        "p999": all.percentile(999), "max": all.latency_ns.iter().max(),
-    })
 }
 
 fn report(
