@@ -9,6 +9,7 @@ use shm_layout::state::NO_AXIS;
 
 use crate::drive::DriveState;
 use crate::guard::{Guard, Judgement};
+use crate::motion::admission::JOIN_TOLERANCE;
 use crate::motion::axis::{AxisLimits, AxisReference};
 use crate::motion::next::{Motion, begin_stop};
 use crate::ports::{Commands, Feedback};
@@ -18,6 +19,8 @@ use crate::setup::Setup;
 const SLACK: f64 = 1.0 + 1e-9;
 /// Absolute slack on a position difference, rad or m: the rounding of positions of order 1.
 const POSITION_ROUNDING: f64 = 1e-12;
+/// Rounding of path time, as a share of a period: 1.2e-10 s at the largest path time, of 20 µs or more.
+const TIME_ROUNDING: f64 = 1e-5;
 
 /// What the next references are compared with: those sent last, at rest where motion restarts from rest.
 #[must_use]
@@ -106,4 +109,80 @@ pub fn is_allowed(
         && position_step.abs() <= limits.velocity * dt_s * SLACK + rounding
         && (new.velocity - old.velocity).abs() <= limits.acceleration * dt_s * SLACK
         && (new.acceleration - old.acceleration).abs() <= limits.jerk * dt_s * SLACK
+        && is_consistent(new, old, limits, dt_s)
+}
+
+/// Whether position moves as velocity says, and velocity as acceleration says. Only the position goes
+/// over the wire in CSP: without this a position that trembles would pass between two calm velocities.
+///
+/// The mean of both ends times dt is off by at most J·dt³/12 for the position, and by J·dt²/4 for the
+/// velocity (trapezoidal rule, jerk within ±J).
+fn is_consistent(new: &AxisReference, old: &AxisReference, limits: &AxisLimits, dt_s: f64) -> bool {
+    let position_step = new.position - old.position;
+    let position_missed = position_step - 0.5 * dt_s * (new.velocity + old.velocity);
+    let velocity_step = new.velocity - old.velocity;
+    let velocity_missed = velocity_step - 0.5 * dt_s * (new.acceleration + old.acceleration);
+    // Path time is rounded too (admission): by less than this share of a period.
+    let position_rounding =
+        2.0 * JOIN_TOLERANCE * new.position.abs().max(1.0) + TIME_ROUNDING * limits.velocity * dt_s;
+    let velocity_rounding = TIME_ROUNDING * limits.acceleration * dt_s;
+    let jerk_step = limits.jerk * dt_s * dt_s * SLACK;
+    position_missed.abs() <= jerk_step * dt_s / 12.0 + position_rounding
+        && velocity_missed.abs() <= jerk_step / 4.0 + velocity_rounding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DT_S: f64 = 1e-3;
+    const LIMITS: AxisLimits = AxisLimits {
+        position_min: -1.0,
+        position_max: 1.0,
+        velocity: 1.0,
+        acceleration: 10.0,
+        jerk: 500.0,
+    };
+
+    fn at(position: f64, velocity: f64, acceleration: f64) -> AxisReference {
+        AxisReference { position, velocity, acceleration }
+    }
+
+    #[test]
+    fn a_period_at_the_jerk_limit_is_allowed_and_one_beyond_it_is_not() {
+        let (v, a) = (0.3, 2.0);
+        for (share, allowed) in [(1.0, true), (-1.0, true), (1.01, false), (-1.01, false)] {
+            let j = share * LIMITS.jerk;
+            let new = at(
+                v * DT_S + a * DT_S * DT_S / 2.0 + j * DT_S.powi(3) / 6.0,
+                v + a * DT_S + j * DT_S * DT_S / 2.0,
+                a + j * DT_S,
+            );
+            assert_eq!(is_allowed(&new, &at(0.0, v, a), &LIMITS, DT_S), allowed, "{share}");
+        }
+    }
+
+    #[test]
+    fn a_position_that_does_not_move_as_its_velocity_says_is_not_allowed() {
+        let step = 0.2 * LIMITS.velocity * DT_S;
+        assert!(is_allowed(&at(step, 0.2, 0.0), &at(0.0, 0.2, 0.0), &LIMITS, DT_S));
+        // Inside every limit taken alone; as a motion it is 200 m/s².
+        assert!(!is_allowed(&at(step, 0.0, 0.0), &at(0.0, 0.0, 0.0), &LIMITS, DT_S));
+        assert!(!is_allowed(&at(-step, 0.2, 0.0), &at(0.0, 0.2, 0.0), &LIMITS, DT_S));
+    }
+
+    #[test]
+    fn a_velocity_that_does_not_change_as_its_acceleration_says_is_not_allowed() {
+        let new = at(0.5 * DT_S * 0.005, 0.005, 0.0);
+        assert!(!is_allowed(&new, &at(0.0, 0.0, 0.0), &LIMITS, DT_S));
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_allowed() {
+        for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for new in [at(nonsense, 0.0, 0.0), at(0.0, nonsense, 0.0), at(0.0, 0.0, nonsense)] {
+                assert!(!is_allowed(&new, &at(0.0, 0.0, 0.0), &LIMITS, DT_S));
+            }
+        }
+    }
 }

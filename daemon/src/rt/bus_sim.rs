@@ -11,6 +11,7 @@ pub struct SimBus {
     period_s: f64,
     tx: [Txpdo; AXES_MAX],
     rx: [Rxpdo; AXES_MAX],
+    bus_count: usize,
     exchanged: bool,
     frames_to_lose: u32,
     frames_lost: u64,
@@ -51,6 +52,7 @@ impl SimBus {
             period_s: f64::from(machine.period_us) * 1e-6,
             tx: [Txpdo::default(); AXES_MAX],
             rx: [Rxpdo::default(); AXES_MAX],
+            bus_count: machine.buses.len(),
             exchanged: false,
             frames_to_lose: 0,
             frames_lost: 0,
@@ -112,7 +114,8 @@ fn saturate_i16(value: f64) -> i16 {
 
 impl Bus for SimBus {
     fn receive(&mut self, feedback: &mut Feedback) {
-        if let Some(bus) = feedback.buses.first_mut() {
+        // One plant stands for all simulated buses: they lose frames together.
+        for bus in feedback.buses.iter_mut().take(self.bus_count) {
             bus.frames_lost = self.frames_lost;
             bus.lost_in_row = self.lost_in_row;
             bus.wkc_expected = 3;
@@ -160,5 +163,101 @@ impl Bus for SimBus {
         self.exchanged |= delivered;
         self.lost_in_row = if delivered { 0 } else { self.lost_in_row.saturating_add(1) };
         self.frames_lost = self.frames_lost.wrapping_add(u64::from(!delivered));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use servo_core::ports::{Intake, Lanes, NoStopwatch, SourceBrief, Wake, Wanted};
+    use servo_core::{State, cycle};
+    use shm_layout::code::{Phase, RequestKind};
+    use shm_layout::event::Event;
+    use shm_layout::request::Request;
+    use shm_layout::state::{AxisState, StateHeader};
+
+    const KNOT_S: f64 = 0.01;
+    const KNOTS: u64 = 150;
+
+    /// Enables, then plans one move of all axes by `distance` from where they stand.
+    struct Person {
+        start: Vec<f64>,
+        distance: f64,
+        heartbeat: u64,
+        axes: Vec<AxisState>,
+    }
+
+    impl Lanes for Person {
+        fn take(&mut self, wanted: &Wanted, intake: &mut Intake) {
+            *intake = Intake::empty();
+            self.heartbeat += 1;
+            let kind = RequestKind::Enable.code();
+            intake.requests[0] = Request { deadline_ns: u64::MAX, kind, ..Request::zeroed() };
+            intake.request_count = 1;
+            intake.sources[0] = SourceBrief {
+                source_id: 1,
+                heartbeat: self.heartbeat,
+                path_id: 1,
+                knot_count: u16::try_from(KNOTS).unwrap(),
+                axis_count: u16::try_from(self.start.len()).unwrap(),
+                last_is_final: 1,
+                ..SourceBrief::default()
+            };
+            if wanted.slot.is_none() || wanted.past_path_id == 1 {
+                return;
+            }
+            let numbers = wanted.next_index..KNOTS;
+            for (knot, index) in intake.knots.iter_mut().take(wanted.room).zip(numbers) {
+                let duration_s = (KNOTS - 1) as f64 * KNOT_S;
+                let t = index as f64 / (KNOTS - 1) as f64;
+                (knot.index, knot.tau_s) = (index, index as f64 * KNOT_S);
+                for (axis, start) in knot.axes.iter_mut().zip(&self.start) {
+                    let (d, rest) = (self.distance, 1.0 - t);
+                    axis.position = start + d * t.powi(3) * (10.0 - 15.0 * t + 6.0 * t * t);
+                    axis.velocity = d * 30.0 * (t * rest).powi(2) / duration_s;
+                    axis.acceleration = d * 60.0 * t * rest * (rest - t) / duration_s.powi(2);
+                }
+                intake.knot_count += 1;
+            }
+        }
+
+        fn publish(&mut self, _header: &StateHeader, axes: &[AxisState], _events: &[Event]) {
+            self.axes = axes.to_vec();
+        }
+    }
+
+    #[test]
+    fn the_following_error_told_is_the_one_that_the_drive_itself_measures() {
+        let text = kadenz_config::demo("demo-arm").unwrap();
+        let machine = Machine::from_toml("demo-arm", text).unwrap();
+        let setup = crate::boot::machine::setup(&machine, 1);
+        let mut bus = SimBus::new(&machine).unwrap();
+        let mut state = Box::new(State::new());
+        let start = machine.axes.iter().map(|axis| axis.position_start).collect();
+        let mut person = Person { start, distance: 0.2, heartbeat: 0, axes: Vec::new() };
+        let (mut compared, mut largest) = (0, 0.0_f64);
+        for index in 0..4_000 {
+            let grid_ns = index * setup.period_ns;
+            let wake = Wake { grid_index: index, grid_ns, wake_ns: grid_ns, skipped: 0 };
+            // What this pass takes in was sampled at the end of the last one.
+            let sampled = bus.tx;
+            if state.guard.phase == Phase::Standstill && !state.motion.has_path() {
+                for (start, reference) in person.start.iter_mut().zip(&state.motion.references) {
+                    *start = reference.position;
+                }
+            }
+            cycle(&setup, &mut state, &wake, &mut bus, &mut person, &mut NoStopwatch);
+            if state.guard.phase != Phase::Moving {
+                continue;
+            }
+            for ((axis, scale), tx) in person.axes.iter().zip(&bus.axes).zip(&sampled) {
+                let own = f64::from(tx.following_error);
+                let told = axis.following_error * scale.counts_per_unit;
+                assert!((told - own).abs() <= 1.0, "cycle {index}: {told} and {own} counts");
+                largest = largest.max(own.abs());
+                compared += 1;
+            }
+        }
+        assert!(compared > 1_000 && largest > 10.0, "{compared} compared, largest {largest}");
     }
 }
