@@ -1,9 +1,9 @@
 //! The planner's socket: reads questions, checks files; the streaming thread never waits for it.
-use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,10 +11,13 @@ use anyhow::Context;
 use kadenz_planner::{AxisInfo, Program};
 
 use super::journal::Journal;
-use super::protocol::{Answer, LINE_BYTES_MAX, Question, hex};
+use super::protocol::{Answer, Question, hex};
+use super::visitors::{Visit, Visitors};
 
-/// A person who sends nothing is let go after this.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Held while a file is checked.
+static CHECKING: Mutex<()> = Mutex::new(());
+/// After a connection that could not be taken.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a file is planned against: the machine as it stands.
 #[derive(Clone, Debug)]
@@ -51,34 +54,32 @@ pub fn serve(path: &Path) -> anyhow::Result<Receiver<Ask>> {
     let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     let (ask, asked) = channel();
+    let visitors = Visitors::default();
     thread::Builder::new().name("planner-socket".to_owned()).spawn(move || {
-        // One at a time: files are checked in order, a slow sender is bounded by its time-out.
-        for stream in listener.incoming().flatten() {
-            if let Err(error) = talk(stream, &ask) {
+        for stream in listener.incoming() {
+            let ask = ask.clone();
+            let admitted = stream
+                .context("accepting")
+                .and_then(|stream| visitors.admit(stream, move |visit| talk(visit, &ask)));
+            if let Err(error) = admitted {
                 log::warn!("planner.sock: {error:#}");
+                // Out of descriptors or threads: trying at once would only burn the CPU.
+                thread::sleep(PAUSE);
             }
         }
     })?;
     Ok(asked)
 }
 
-fn talk(mut stream: UnixStream, ask: &Sender<Ask>) -> anyhow::Result<()> {
-    stream.set_read_timeout(Some(SILENCE_MAX))?;
-    stream.set_write_timeout(Some(SILENCE_MAX))?;
-    let mut lines = BufReader::new(stream.try_clone()?).take(LINE_BYTES_MAX);
-    let mut line = String::new();
-    while lines.read_line(&mut line).context("reading a question")? > 0 {
+fn talk(visit: &mut Visit, ask: &Sender<Ask>) -> anyhow::Result<()> {
+    while let Some(line) = visit.question()? {
         let answer = match serde_json::from_str(line.trim()) {
             Ok(question) => answer(question, ask)?,
             Err(error) => Answer::Refused(format!(
                 "planner.sock: not a question: {error}; ask {{\"run\":{{\"name\":…,\"csv\":…}}}} or {{\"status\":{{}}}}"
             )),
         };
-        let mut text = serde_json::to_string(&answer)?;
-        text.push('\n');
-        stream.write_all(text.as_bytes()).context("answering")?;
-        line.clear();
-        lines.set_limit(LINE_BYTES_MAX);
+        visit.say(&answer)?;
     }
     Ok(())
 }
@@ -92,6 +93,8 @@ fn answer(question: Question, ask: &Sender<Ask>) -> anyhow::Result<Answer> {
             told.recv().context(gone)
         }
         Question::Run { name, csv, speed } => {
+            // One file at a time: however many send one, one core is busy with them.
+            let _turn = CHECKING.lock().unwrap_or_else(PoisonError::into_inner);
             let (tell, told) = channel();
             ask.send(Ask::Stand(tell)).context(gone)?;
             let stand = match told.recv().context(gone)? {
@@ -133,4 +136,66 @@ fn fresh_path_id() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(kadenz_link::clock::now_ns());
     hasher.finish().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::path::PathBuf;
+
+    const STATUS: &[u8] = b"{\"status\":{}}\n";
+
+    /// A planner's socket with a streaming thread that has nothing to stream.
+    fn planner(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("kdzp{}-{name}", std::process::id()));
+        let asked = serve(&path).unwrap();
+        thread::spawn(move || {
+            for ask in asked {
+                match ask {
+                    Ask::Status(tell) => {
+                        let _ = tell.send(Answer::Refused("idle".to_owned()));
+                    }
+                    Ask::Stand(tell) => {
+                        let _ = tell.send(Err("no".to_owned()));
+                    }
+                    Ask::Begin(..) => {}
+                }
+            }
+        });
+        path
+    }
+
+    fn hear(stream: &UnixStream) -> String {
+        let mut line = String::new();
+        let _hung_up_is_empty = BufReader::new(stream).read_line(&mut line);
+        line
+    }
+
+    #[test]
+    fn half_a_question_keeps_nobody_waiting_and_can_still_be_finished() {
+        let path = planner("half");
+        let mut slow = UnixStream::connect(&path).unwrap();
+        slow.write_all(&STATUS[..5]).unwrap();
+        let mut quick = UnixStream::connect(&path).unwrap();
+        quick.write_all(STATUS).unwrap();
+        assert!(hear(&quick).contains("idle"));
+        slow.write_all(&STATUS[5..]).unwrap();
+        assert!(hear(&slow).contains("idle"));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn however_many_hang_on_silently_the_next_is_served() {
+        let path = planner("crowd");
+        let crowd: Vec<UnixStream> =
+            (0..100).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let served = (0..100_000).any(|_| {
+            let mut next = UnixStream::connect(&path).unwrap();
+            next.write_all(STATUS).is_ok() && hear(&next).contains("idle")
+        });
+        assert!(served);
+        assert_eq!(hear(&crowd[0]), "", "the first was let go");
+        std::fs::remove_file(path).unwrap();
+    }
 }
