@@ -4,16 +4,18 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use kadenz_config::Machine;
-use kadenz_handover::{Happening, Server};
+use kadenz_handover::Server;
 use kadenz_lanes::{BroadcastReader, BroadcastWriter, RingGeometry, View, Word};
 use kadenz_paths::RuntimeDir;
 use kadenzd::CountingAllocator;
 use kadenzd::boot::attribution::Attribution;
 use kadenzd::boot::host::{self, HostReady, Lack};
+use kadenzd::boot::journal::Journal;
 use kadenzd::boot::report::Report;
 use kadenzd::boot::saver::{Saver, create_ring};
 use kadenzd::boot::{machine as described, outlets};
@@ -34,6 +36,8 @@ static WISH: Wish = Wish::new();
 
 /// How often the mainland looks after gateways, evidence and the recording.
 const MAINLAND_MS: u16 = 20;
+/// Between two looks at the evidence, at least.
+const LOOK_TIME_MIN: Duration = Duration::from_millis(5);
 /// Gaps in the grid the mainland may be behind with.
 const GAP_SLOTS: usize = 256;
 /// The RT thread's stack, all of it locked and present.
@@ -252,13 +256,12 @@ fn tend(
     signals: &SignalFd,
     thread: JoinHandle<()>,
 ) -> anyhow::Result<()> {
+    let mut journal = Journal::new(Instant::now());
+    let mut looked = Instant::now();
     while !thread.is_finished() {
-        for happening in server.poll(MAINLAND_MS) {
-            match happening {
-                Happening::Refused { .. } | Happening::Gone { .. } => log::warn!("{happening:?}"),
-                _ => log::info!("{happening:?}"),
-            }
-        }
+        let happenings = server.poll(MAINLAND_MS);
+        let now = Instant::now();
+        journal.log(&happenings, now);
         if let Ok(Some(signal)) = signals.read_signal() {
             log::info!("signal {}: stopping on the path", signal.ssi_signo);
             WISH.shut_down();
@@ -266,7 +269,11 @@ fn tend(
         if let Some(saver) = &mut saver {
             saver.save();
         }
-        attribution.look();
+        // A flooded socket cuts the wait short, and each look costs reads of /proc and memory.
+        if now.duration_since(looked) >= LOOK_TIME_MIN {
+            attribution.look();
+            looked = now;
+        }
     }
     attribution.finish();
     if let Some(saver) = &mut saver {

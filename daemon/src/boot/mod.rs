@@ -6,3 +6,4 @@ pub mod attribution;
 pub mod saver;
 pub mod replay;
 pub mod report;
+pub mod journal;
