@@ -91,7 +91,7 @@ pub fn cycle(
     control::output(setup, state.cycle, &judgement, feedback, motion, commands);
     stopwatch.stage_ended(Stage::Control);
 
-    limit::enforce(setup, feedback, &sent, guard, motion, commands);
+    limit::enforce(setup, feedback, &sent, guard, motion, commands, events);
     stopwatch.stage_ended(Stage::Limit);
 
     bus.send(commands, &mut state.target_counts);

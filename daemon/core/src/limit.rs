@@ -8,10 +8,11 @@ use shm_layout::code::{Phase, Reason};
 use shm_layout::state::NO_AXIS;
 
 use crate::drive::DriveState;
+use crate::events::Events;
 use crate::guard::{Guard, Judgement};
 use crate::motion::admission::JOIN_TOLERANCE;
 use crate::motion::axis::{AxisLimits, AxisReference};
-use crate::motion::next::{Motion, begin_stop};
+use crate::motion::next::{Motion, begin_stop, drop_path};
 use crate::ports::{Commands, Feedback};
 use crate::setup::Setup;
 
@@ -43,6 +44,7 @@ pub fn enforce(
     guard: &mut Guard,
     motion: &mut Motion,
     commands: &mut Commands,
+    events: &mut Events,
 ) {
     motion.enforced_mask = 0;
     // While the machine is disabled references follow what is measured, wherever that is.
@@ -55,6 +57,8 @@ pub fn enforce(
     motion.enforced_mask = 1u64.wrapping_shl(u32::try_from(axis).unwrap_or(0));
     motion.references = *sent;
     begin_stop(setup, motion);
+    drop_path(motion, events);
+    guard.tell_verdict(events);
     let references = motion.references.get_mut(..setup.axis_count).unwrap_or(&mut []);
     if let Some(stop) = &mut motion.stop
         && stop.next(references, setup.period_s())

@@ -148,7 +148,8 @@ impl Guard {
         }
     }
 
-    fn tell_verdict(&mut self, events: &mut Events) {
+    /// Records the verdict if it is another than was told last.
+    pub(crate) fn tell_verdict(&mut self, events: &mut Events) {
         let now = self.verdict();
         if now != self.verdict_told {
             let (verdict, reason) = now;

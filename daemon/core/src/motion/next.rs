@@ -166,7 +166,8 @@ pub fn next(
     follow_disabled_axes(setup, feedback, guard, motion);
 }
 
-fn drop_path(motion: &mut Motion, events: &mut Events) {
+/// Forgets the path, if one is under way.
+pub fn drop_path(motion: &mut Motion, events: &mut Events) {
     if motion.loaded {
         events.push(EventKind::PathDropped, 0, 0);
         motion.forget_path();

@@ -1,6 +1,7 @@
 //! One test per fault that the guard must notice, on the bare ports: what it says, how the machine
 //! comes to rest, and that no reference jumps on the way. docs/HAZARDS.md names them.
-use shm_layout::code::{Phase, Reason, RequestKind, Verdict};
+use shm_layout::code::state_flag::PATH_LOADED;
+use shm_layout::code::{EventKind, Phase, Reason, RequestKind, Verdict};
 use shm_layout::state::NO_AXIS;
 
 use crate::bench::{AXES, Bench, LOST_IN_ROW_MAX, PATH_KNOTS, WINDOW_CYCLES, WINDOW_RAD};
@@ -149,6 +150,13 @@ fn a_reference_that_would_jump_is_never_sent_and_the_machine_stops_from_what_was
     bench.step();
     assert_eq!(bench.state.guard.stop, Some(Reason::LimitEnforced));
     assert_ne!(bench.state.motion.enforced_mask, 0);
+    // The record of that very cycle tells of the stop, and of no path that goes on.
+    let header = bench.talk.header.unwrap();
+    assert_eq!(header.verdict, Verdict::Stop.code());
+    assert_eq!((header.path_id, header.path_rate, header.flags & PATH_LOADED), (0, 0.0, 0));
+    let told = bench.state.events.of_this_cycle().iter().map(|event| event.kind);
+    let [dropped, changed] = [EventKind::PathDropped.code(), EventKind::VerdictChanged.code()];
+    assert_eq!(told.collect::<Vec<_>>(), [dropped, changed]);
     bench.ends_without_torque(Reason::LimitEnforced, 0);
     bench.comes_back();
 }
