@@ -89,7 +89,11 @@ impl Planner {
             self.stream.write_all(question.as_bytes())?;
             self.stream.write_all(b"\n")
         });
-        times.map_err(|error| self.broken(&error))?;
+        match times {
+            // Hung up on: its last words may say why.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            sent => sent.map_err(|error| self.broken(&error))?,
+        }
         let give_up = Instant::now() + ANSWER_TIME;
         let mut line = Vec::new();
         let mut chunk = [0; 16_384];
@@ -171,6 +175,17 @@ mod tests {
         let failure = answered("{\"refused\":\"a.csv:3:1: no\\n\\u001b[2Jremedy\"}\n").unwrap_err();
         assert_eq!(failure.code, EXIT_REFUSED);
         assert!(failure.text.ends_with("a.csv:3:1: no\n\u{fffd}[2Jremedy"), "{}", failure.text);
+    }
+
+    #[test]
+    fn a_planner_that_sends_us_away_before_it_has_read_is_heard() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"{\"refused\":\"16 clients are connected already\"}\n").unwrap();
+        drop(theirs);
+        let mut planner = Planner { stream: ours, path: "/run/planner.sock".into() };
+        let failure = planner.run(Path::new("/a.csv"), "t_s\n", 1.0, || false).unwrap_err();
+        assert_eq!(failure.code, EXIT_REFUSED);
+        assert!(failure.text.ends_with("16 clients are connected already"), "{}", failure.text);
     }
 
     #[test]
