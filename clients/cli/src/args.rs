@@ -5,8 +5,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// Looks at a Kadenz machine, commands it, checks its files, and starts it.
 ///
-/// Exit codes: 0 done, 1 refused or not completed, 2 usage, 69 a process is not running, 75 no answer
-/// in time, 77 no permission, 78 bad configuration, 130 interrupted.
+/// Exit codes: 0 done, 1 refused or not completed, 2 usage, 69 a process is not running, 71 the system
+/// refused, 74 a file cannot be read, 75 no answer in time, 77 no permission, 78 bad configuration, 130
+/// interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "kadenz", version, max_term_width = 100)]
 pub(crate) struct Args {

@@ -9,6 +9,8 @@ use crate::planner::Accepted;
 const BEGIN_NS_MAX: u64 = 5_000_000_000;
 /// A hold this long is left to people.
 const HOLD_NS_MAX: u64 = 60_000_000_000;
+/// A restarting gateway is back within this; longer, what was seen last is no news.
+const BLIND_NS_TOLD: u64 = 1_000_000_000;
 /// Its last event is given this long after the path has gone from the state.
 const EVENT_NS_MAX: u64 = 500_000_000;
 
@@ -50,6 +52,7 @@ pub(crate) struct Follower {
     since_ns: u64,
     begun: bool,
     held_since_ns: Option<u64>,
+    hold_is_told: bool,
     gone_since_ns: Option<u64>,
     end: Option<End>,
 }
@@ -66,6 +69,7 @@ impl Follower {
             since_ns: now_ns,
             begun: false,
             held_since_ns: None,
+            hold_is_told: false,
             gone_since_ns: None,
             end: None,
         }
@@ -103,7 +107,11 @@ impl Follower {
         }
         match EventKind::try_from(event.kind) {
             Ok(EventKind::PathBegun) => self.begun = true,
-            Ok(EventKind::PathEnded) => self.finish(End::Followed),
+            Ok(EventKind::PathEnded) => {
+                // Only complete paths end; the state of the last cycle may not have been seen.
+                self.tau_s = self.duration_s;
+                self.finish(End::Followed);
+            }
             Ok(EventKind::PathDropped) => self.finish(End::Dropped),
             _ => {}
         }
@@ -132,20 +140,38 @@ impl Follower {
         if share > 0.0 { share.min(1.0) } else { 0.0 }
     }
 
-    /// What is going on, for a line that a person watches.
-    pub(crate) fn line(&self, name: &str, worst: &str) -> String {
+    /// What is going on, for a line that a person watches; the last state came `blind_ns` ago.
+    pub(crate) fn line(&self, name: &str, worst: &str, blind_ns: u64) -> String {
         let Some(last) = &self.last else { return format!("{name}: waiting for the loop") };
-        let held = match Verdict::try_from(last.verdict) {
-            Ok(Verdict::Follow) => String::new(),
-            _ => format!(", {} ({})", Verdict::word_of(last.verdict), Reason::word_of(last.reason)),
-        };
-        format!(
-            "{name}: {:5.1} %, τ {:.3} of {:.3} s, rate {:.2}, max following error {worst}{held}",
+        let reached = format!(
+            "{name}: {:5.1} %, τ {:.3} of {:.3} s",
             self.progress() * 100.0,
             self.tau_s,
-            self.duration_s,
-            last.path_rate,
-        )
+            self.duration_s
+        );
+        if blind_ns > BLIND_NS_TOLD {
+            let blind_s = blind_ns / 1_000_000_000;
+            return format!("{reached}, where it was seen last: no state for {blind_s} s");
+        }
+        let rate = match Verdict::try_from(last.verdict) {
+            Ok(Verdict::Follow) if last.rate_override < 1.0 => {
+                format!("rate {:.2} (override {:.2})", last.path_rate, last.rate_override)
+            }
+            Ok(Verdict::Follow) => format!("rate {:.2}", last.path_rate),
+            _ => format!("{} ({})", Verdict::word_of(last.verdict), Reason::word_of(last.reason)),
+        };
+        format!("{reached}, {rate}, max following error {worst}")
+    }
+
+    /// What to do about a hold of this path, once for each.
+    pub(crate) fn hold_told(&mut self, name: &str, reason: &str) -> Option<String> {
+        let is_new = self.begun && self.held_since_ns.is_some() && !self.hold_is_told;
+        self.hold_is_told = self.begun && self.held_since_ns.is_some();
+        is_new.then(|| {
+            format!(
+                "{name}: held ({reason}); `kadenz resume` goes on, `kadenz stop` drops the path"
+            )
+        })
     }
 
     /// Why a path was not followed to its end, and what to do; `reason` is the state's, in words.
@@ -258,6 +284,40 @@ mod tests {
         restarted.state(&at(1.0), &[], 1);
         restarted.state(&StateHeader { daemon_id: 2, ..StateHeader::zeroed() }, &[], 2);
         assert_eq!(restarted.end(3), Some(End::OtherLife));
+    }
+
+    #[test]
+    fn a_path_that_ended_is_done_in_full_even_if_its_last_cycles_were_not_seen() {
+        let mut follower = follower();
+        follower.state(&at(9.6), &[], 1);
+        follower.event(&event(EventKind::PathEnded, PATH));
+        assert_eq!(follower.end(2), Some(End::Followed));
+        assert!(follower.line("a.csv", "0 m (x)", 0).contains("100.0 %, τ 10.000 of 10.000 s"));
+    }
+
+    #[test]
+    fn the_line_tells_an_override_and_does_not_pass_off_old_news_as_the_present() {
+        let mut follower = follower();
+        let slow = StateHeader { path_rate: 0.3, rate_override: 0.3, ..at(2.0) };
+        follower.state(&StateHeader { verdict: Verdict::Follow.code(), ..slow }, &[], 0);
+        let told = follower.line("a.csv", "0 m (x)", BLIND_NS_TOLD);
+        assert!(told.contains("rate 0.30 (override 0.30)"), "{told}");
+        let blind = follower.line("a.csv", "0 m (x)", 3_000_000_000);
+        assert!(blind.ends_with("no state for 3 s") && !blind.contains("rate"), "{blind}");
+    }
+
+    #[test]
+    fn each_hold_is_told_once_with_what_to_do() {
+        let held = StateHeader { verdict: Verdict::Hold.code(), ..at(2.0) };
+        let mut follower = follower();
+        follower.state(&held, &[], 0);
+        let told = follower.hold_told("a.csv", "source-silent").unwrap();
+        assert!(told.contains("held (source-silent); `kadenz resume`"), "{told}");
+        assert_eq!(follower.hold_told("a.csv", "source-silent"), None);
+        follower.state(&StateHeader { verdict: Verdict::Follow.code(), ..held }, &[], 1);
+        assert_eq!(follower.hold_told("a.csv", "none"), None);
+        follower.state(&held, &[], 2);
+        assert!(follower.hold_told("a.csv", "hold-request").is_some());
     }
 
     #[test]

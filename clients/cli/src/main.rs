@@ -29,7 +29,12 @@ fn main() -> ExitCode {
         Err(error) => {
             // A closed terminal is no reason for another exit code.
             let _unseen = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE));
+            let code = u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE);
+            if code != 0 && std::env::args_os().any(|arg| arg == "--json") {
+                let reply = Reply::new(code, error.to_string().trim_end());
+                terminal::out(&reply.to_json("usage"));
+            }
+            return ExitCode::from(code);
         }
     };
     let word = args.verb.word();

@@ -56,6 +56,12 @@ fn reply_to(kind: RequestKind, answer: &Answer) -> Reply {
     let Answer { outcome, cycle, .. } = answer;
     let (code, text) = match outcome {
         Outcome::Accepted => (0, format!("accepted in cycle {cycle}")),
+        Outcome::Already if matches!(kind, RequestKind::Resume) => {
+            let text = format!(
+                "nothing is held (cycle {cycle}); if the path stands all the same, its override is 0"
+            );
+            (0, text)
+        }
         Outcome::Already => (0, format!("it is so already (cycle {cycle})")),
         refused => (
             EXIT_REFUSED,
@@ -75,6 +81,9 @@ fn remedy(kind: RequestKind, outcome: Outcome) -> &'static str {
         }
         Outcome::Malformed => {
             "kadenzd does not know this request or value; install the same version of both"
+        }
+        Outcome::NotEnabled if matches!(kind, RequestKind::Stop | RequestKind::Hold) => {
+            "torque is off, nothing moves; nothing is left to do"
         }
         Outcome::NotEnabled => "the axes are not enabled; `kadenz enable` first",
         Outcome::StopLatched => "a stop is latched; `kadenz enable` clears it",
@@ -202,6 +211,9 @@ mod tests {
             assert!(answer.is_granted() || reply.text.contains(word), "{}", reply.text);
         }
         assert!(remedy(RequestKind::Hold, Outcome::StopLatched).contains("`kadenz enable`"));
+        // Nobody should have to switch torque on in order to stop.
+        assert!(!remedy(RequestKind::Stop, Outcome::NotEnabled).contains("enable"));
+        assert!(remedy(RequestKind::Resume, Outcome::NotEnabled).contains("`kadenz enable`"));
     }
 
     #[test]

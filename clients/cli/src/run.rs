@@ -116,11 +116,21 @@ fn follow(
             line.close();
             return Err(machine.silence());
         }
-        if !json && now_ns.saturating_sub(shown_ns) > every_ns {
-            shown_ns = now_ns;
-            line.show(&follower.line(name, &worst(&mut machine, &follower)));
+        let end = follower.end(now_ns);
+        if !json {
+            let is_due = now_ns.saturating_sub(shown_ns) > every_ns;
+            if is_due || (end.is_some() && line.is_terminal()) {
+                shown_ns = now_ns;
+                let blind_ns = now_ns.saturating_sub(seen_ns);
+                line.show(&follower.line(name, &worst(&mut machine, &follower), blind_ns));
+            }
+            let reason = follower.last.map_or("", |last| Reason::word_of(last.reason));
+            if let Some(told) = follower.hold_told(name, reason) {
+                line.close();
+                terminal::err(&told);
+            }
         }
-        if let Some(end) = follower.end(now_ns) {
+        if let Some(end) = end {
             line.close();
             return Ok(Followed::Ended(ended(&mut machine, &follower, name, &end)));
         }

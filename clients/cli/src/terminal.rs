@@ -34,7 +34,9 @@ impl LiveLine {
     pub(crate) fn show(&mut self, text: &str) {
         if self.is_terminal {
             let mut stderr = std::io::stderr().lock();
-            let _unread = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+            // Without wrapping (DECAWM): a second row could not be replaced by the next text.
+            let _unread =
+                write!(stderr, "\r\x1b[K\x1b[?7l{text}\x1b[?7h").and_then(|()| stderr.flush());
             self.is_open = true;
         } else {
             err(text);

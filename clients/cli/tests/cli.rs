@@ -72,6 +72,9 @@ fn what_makes_no_sense_is_a_usage_error() {
     for args in wrong {
         assert_eq!(code(&kadenz(args)), 2, "{args:?}");
     }
+    let object = json(&kadenz(&["--json", "override", "1.5"]));
+    assert_eq!((&object["ok"], &object["exit_code"]), (&false.into(), &2.into()));
+    assert!(object["error"].as_str().is_some_and(|text| text.contains("from 0 to 1")), "{object}");
     assert_eq!(code(&kadenz(&["status", "--runtime-dir", "relative/dir"])), 2);
     assert_eq!(code(&kadenz(&["check", "notes.txt"])), 2);
     let without_machine = kadenz(&["check", "a.csv"]);

@@ -21,6 +21,8 @@ const GATEWAYS_END_NS_MAX: u64 = 300 * MS;
 const LOGGER_END_NS_MAX: u64 = 5_000 * MS;
 /// Everybody else only has sockets to close.
 const REST_END_NS_MAX: u64 = 2_000 * MS;
+/// Who really wants everything killed, and axes left to their drives, asks later than this.
+const ECHO_NS_MAX: u64 = 500 * MS;
 /// From this restart on only every power of two is told.
 const RESTARTS_TOLD_EACH: u64 = 4;
 
@@ -55,7 +57,8 @@ pub(crate) struct Set {
     /// Whether kadenzd accepts gateways.
     accepts: Box<dyn Fn() -> bool>,
     say: Box<dyn FnMut(&str)>,
-    asked: u32,
+    /// When somebody last asked for the end.
+    asked_ns: Option<u64>,
     killing: bool,
     failed: bool,
     daemon_end: Option<ExitStatus>,
@@ -89,7 +92,7 @@ impl Set {
             own: OwnPasses::new(now_ns),
             accepts: Box::new(accepts),
             say: Box::new(say),
-            asked: 0,
+            asked_ns: None,
             killing: false,
             failed: false,
             daemon_end: None,
@@ -113,10 +116,14 @@ impl Set {
         }
     }
 
-    /// Somebody asks the set to end; asked again, it is killed.
+    /// Somebody asks the set to end; asked again, it is killed. A key that bounces or repeats asks once.
     pub(crate) fn end(&mut self, why: &str, now_ns: u64) {
-        self.asked += 1;
-        if self.asked == 1 {
+        let is_echo = self.asked_ns.is_some_and(|asked_ns| now_ns < asked_ns + ECHO_NS_MAX);
+        let is_first = self.asked_ns.replace(now_ns).is_none();
+        if self.killing || is_echo {
+            return;
+        }
+        if is_first {
             (self.say)(&format!("{why}: stopping on the path, then ending; again to kill"));
             self.begin_end(now_ns);
         } else {
@@ -195,7 +202,7 @@ impl Set {
                 if self.of(Duty::Gateway).all(Member::is_ready) {
                     self.start_all(&[Duty::Logger, Duty::Client], now_ns);
                     self.enter(Stage::Serving, now_ns);
-                    (self.say)("the machine is up; Ctrl-C ends it");
+                    (self.say)("the machine is up: `kadenz enable` and on; Ctrl-C ends it");
                 }
             }
             Stage::Serving | Stage::Done => {}
