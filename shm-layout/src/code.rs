@@ -198,7 +198,7 @@ codes! {
         VerdictChanged = 3, "verdict-changed";
         /// A request was answered (`code` outcome, `detail` request kind).
         RequestAnswered = 4, "request-answered";
-        /// A path began (`values[0]` path id as bits).
+        /// A path began (its id is the event's `path_id`).
         PathBegun = 5, "path-begun";
         /// A path was followed to its end.
         PathEnded = 6, "path-ended";
@@ -206,7 +206,7 @@ codes! {
         PathDropped = 7, "path-dropped";
         /// A knot was refused (`code` refusal, `values` value and limit).
         KnotRefused = 8, "knot-refused";
-        /// A drive's state changed (`code` new, `detail` old statusword).
+        /// A drive's state changed (`code` new, `detail` old statusword; `values[0]` error code).
         DriveChanged = 9, "drive-changed";
         /// A source went silent or came back (`code` 0 silent, 1 back).
         SourceChanged = 10, "source-changed";

@@ -151,7 +151,7 @@ pub struct Axis {
     pub bus_index: usize,
     /// Index into [`Machine::groups`].
     pub group_index: usize,
-    /// The axis is exchanged every `divisor` periods, 1..=100, default 1.
+    /// The axis is exchanged every `divisor` periods. 1: the simulated bus exchanges all, every period.
     pub divisor: u32,
     /// Drive counts per rad or m, 1..=1e10.
     pub counts_per_unit: f64,

@@ -139,7 +139,7 @@ pub(crate) const AXIS_KIND: Other = other("kind", "write \"rotary\" or \"linear\
 pub(crate) const AXIS_BUS: Other = other("bus", "write the name of a [[bus]]");
 pub(crate) const AXIS_GROUP: Other = other("group", "write the name of a [[group]]");
 pub(crate) const DIVISOR: Whole =
-    whole("divisor", (1, 100), "periods", "set every how many periods the axis is exchanged");
+    whole("divisor", (1, 1), "period", "the simulated bus exchanges every axis in every period");
 pub(crate) const COUNTS_PER_UNIT: ByKind = ByKind::new(
     ("counts_per_rad", "counts/rad"),
     ("counts_per_m", "counts/m"),

@@ -1,10 +1,11 @@
 //! The events of one cycle: a short queue that is published with the record and then empty.
+use shm_layout::AXES_MAX;
 use shm_layout::code::EventKind;
 use shm_layout::event::Event;
 use shm_layout::state::NO_AXIS;
 
-/// Events one cycle can hold. A cycle has far fewer causes; what does not fit is counted.
-const EVENTS_PER_CYCLE: usize = 24;
+/// Events one cycle can hold: one per axis, when all drives change at once, and some for the machine.
+const EVENTS_PER_CYCLE: usize = AXES_MAX + 24;
 
 /// What changed in this cycle.
 #[derive(Clone, Copy, Debug)]

@@ -46,6 +46,7 @@ pub fn enforce(
     commands: &mut Commands,
     events: &mut Events,
 ) {
+    bound_torques(setup, commands);
     motion.enforced_mask = 0;
     // While the machine is disabled references follow what is measured, wherever that is.
     let offender = match guard.phase {
@@ -71,6 +72,14 @@ pub fn enforce(
         command.position = reference.position;
         command.velocity = reference.velocity;
         command.torque = 0.0;
+    }
+}
+
+/// No more torque is fed forward than the axis has; what is not a number is none.
+fn bound_torques(setup: &Setup, commands: &mut Commands) {
+    for (command, known) in commands.axes.iter_mut().zip(setup.axes()) {
+        let bounded = command.torque.min(known.effort_max).max(-known.effort_max);
+        command.torque = if command.torque.is_finite() { bounded } else { 0.0 };
     }
 }
 

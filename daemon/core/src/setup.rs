@@ -38,6 +38,8 @@ pub struct Setup {
 pub struct AxisSetup {
     /// Limits that no reference leaves while the axis is enabled.
     pub limits: AxisLimits,
+    /// Largest torque or force that is fed forward, N·m or N.
+    pub effort_max: f64,
     /// Following error above which the axis faults, rad or m.
     pub following_error_window: f64,
     /// How many cycles in a row the window may be left.

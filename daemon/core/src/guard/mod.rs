@@ -12,6 +12,7 @@ use crate::motion::next::Motion;
 use crate::ports::{Feedback, Intake, Wake};
 use crate::setup::Setup;
 
+mod drives;
 mod faults;
 mod requests;
 pub mod source;
@@ -79,6 +80,8 @@ pub struct Guard {
     window_left_cycles: [u32; AXES_MAX],
     /// Axes that were seen without a fault since the enable request.
     sound_mask: u64,
+    /// Statuswords as they were told last.
+    statuswords: [u16; AXES_MAX],
     /// The daemon is ending.
     ending: bool,
     verdict_told: (Verdict, Reason),
@@ -98,6 +101,7 @@ impl Guard {
             phase_cycles: 0,
             window_left_cycles: [0; AXES_MAX],
             sound_mask: 0,
+            statuswords: [0; AXES_MAX],
             ending: false,
             verdict_told: (Verdict::Follow, Reason::None),
         }
@@ -183,11 +187,19 @@ pub fn judge(
     events: &mut Events,
 ) -> Judgement {
     guard.phase_cycles = guard.phase_cycles.saturating_add(1);
+    if events.count() == 0 {
+        events.push(EventKind::Boot, 0, 0);
+    }
+    let had_ended = guard.has_ended();
+    drives::tell(setup, feedback, guard, events);
     requests::answer(setup, wake, feedback, intake, motion, guard, events);
     source::hear(setup, wake, intake, motion, guard, events);
     faults::check(setup, wake, feedback, motion, guard, events);
     let drop_path = advance_phase(setup, feedback, motion, guard, events);
     guard.tell_verdict(events);
+    if guard.has_ended() && !had_ended {
+        events.push(EventKind::Shutdown, 0, 0);
+    }
 
     let (verdict, reason) = guard.verdict();
     Judgement {

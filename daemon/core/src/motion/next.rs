@@ -184,7 +184,8 @@ impl Motion {
     }
 }
 
-/// After more skipped cycles than motion bridges the drives have come to rest by themselves: so do we.
+/// After more skipped cycles than motion bridges nobody knows what the drives did meanwhile: path time
+/// begins again from rest where the last reference stood.
 fn restart_from_rest(motion: &mut Motion) {
     motion.rate = PathRate::at_rest(motion.rate.tau_s());
     motion.stop = None;

@@ -34,6 +34,7 @@ fn setup() -> Setup {
     };
     let axis = AxisSetup {
         limits,
+        effort_max: 50.0,
         following_error_window: WINDOW_RAD,
         following_error_cycles: WINDOW_CYCLES,
         bus_index: 0,
@@ -109,6 +110,10 @@ impl Bus for Drives {
 /// One planner with one path, and one person.
 pub struct Talk {
     pub asked: Option<RequestKind>,
+    /// Torque that every knot asks to feed forward, N·m.
+    pub torque: f64,
+    /// Kinds of all events so far, with the axis.
+    pub events: Vec<(u32, u32)>,
     /// Knots of the path that are made known.
     pub knots_told: u64,
     pub heartbeat: u64,
@@ -159,13 +164,17 @@ impl Lanes for Talk {
             let room = wanted.room.min(intake.knots.len());
             for index in (wanted.next_index..self.knots_told).take(room) {
                 intake.knots[intake.knot_count] = knot(index);
+                for axis in &mut intake.knots[intake.knot_count].axes {
+                    axis.torque_feed_forward = self.torque;
+                }
                 intake.knot_count += 1;
             }
         }
     }
 
-    fn publish(&mut self, header: &StateHeader, _axes: &[AxisState], _events: &[Event]) {
+    fn publish(&mut self, header: &StateHeader, _axes: &[AxisState], events: &[Event]) {
         self.header = Some(*header);
+        self.events.extend(events.iter().map(|event| (event.kind, event.axis)));
     }
 }
 
@@ -194,7 +203,14 @@ impl Bench {
             lost_in_row: 0,
             refuses_to_enable: false,
         };
-        let talk = Talk { asked: None, knots_told: PATH_KNOTS, heartbeat: 0, header: None };
+        let talk = Talk {
+            asked: None,
+            torque: 0.0,
+            events: Vec::new(),
+            knots_told: PATH_KNOTS,
+            heartbeat: 0,
+            header: None,
+        };
         let state = Box::new(State::new());
         Self { setup: setup(), state, drives, talk, grid_index: 1 }
     }

@@ -4,3 +4,4 @@
 mod bench;
 mod hazards;
 mod latches;
+mod told;

@@ -1,0 +1,35 @@
+//! What the island tells, and the last bound on what it sends besides positions.
+use shm_layout::code::{EventKind, Phase, RequestKind};
+use shm_layout::state::NO_AXIS;
+
+use crate::bench::{AXES, Bench};
+
+#[test]
+fn the_story_of_a_life_begins_with_boot_and_tells_every_drive_on_its_way_to_torque() {
+    let mut bench = Bench::new();
+    bench.talk.asked = Some(RequestKind::Enable);
+    bench.until("axes are enabled", |bench| bench.is(Phase::Moving));
+    assert_eq!(bench.talk.events[0], (EventKind::Boot.code(), NO_AXIS));
+    for axis in 0..u32::try_from(AXES).unwrap() {
+        let told = (EventKind::DriveChanged.code(), axis);
+        let count = bench.talk.events.iter().filter(|event| **event == told).count();
+        // Switch on disabled, ready to switch on, switched on, operation enabled.
+        assert_eq!(count, 4, "axis {axis}");
+    }
+}
+
+#[test]
+fn no_knot_feeds_forward_more_torque_than_the_axis_has() {
+    for (asked, fed) in [(1e300, 50.0), (-1e300, -50.0), (12.5, 12.5)] {
+        let mut bench = Bench::new();
+        bench.talk.torque = asked;
+        bench.talk.asked = Some(RequestKind::Enable);
+        bench.until("axes move", |bench| bench.is(Phase::Moving));
+        for _ in 0..100 {
+            bench.step();
+            for command in bench.state.commands.axes.iter().take(AXES) {
+                assert!((command.torque - fed).abs() < 1e-9, "{} of {asked}", command.torque);
+            }
+        }
+    }
+}
