@@ -24,6 +24,8 @@ struct Work {
 
 /// An offer the loop does not take up within this time has failed.
 const OFFER_NS_MAX: u64 = 2_000_000_000;
+/// Trouble with the link that passes sooner is not told; the lease takes care of it.
+const TROUBLE_NS_MIN: u64 = 200_000_000;
 
 /// The streaming half of the planner.
 pub struct Streamer {
@@ -35,6 +37,7 @@ pub struct Streamer {
     state: Option<(StateHeader, Vec<f64>)>,
     rows: Vec<KnotAxis>,
     story: String,
+    trouble_since_ns: Option<u64>,
 }
 
 impl Streamer {
@@ -50,6 +53,7 @@ impl Streamer {
             state: None,
             rows: Vec::new(),
             story: String::new(),
+            trouble_since_ns: None,
         }
     }
 
@@ -73,8 +77,13 @@ impl Streamer {
             self.send(catalog, &header)?;
         }
         let trouble = self.view.trouble().or(self.knots.trouble()).map(ToString::to_string);
+        let is_lasting = lasts(&mut self.trouble_since_ns, trouble.is_some(), now_ns);
         let calm = || "in touch with the loop".to_owned();
-        self.tell(trouble.or(remark).unwrap_or_else(calm));
+        match trouble {
+            // On a loaded host samples come late many times a second: not worth a line each.
+            Some(_) if !is_lasting => {}
+            trouble => self.tell(trouble.or(remark).unwrap_or_else(calm)),
+        }
         Ok(())
     }
 
@@ -275,6 +284,15 @@ impl Streamer {
     }
 }
 
+/// Whether what is there now has been there for long enough to be told; `since_ns` remembers.
+fn lasts(since_ns: &mut Option<u64>, is_there: bool, now_ns: u64) -> bool {
+    if !is_there {
+        *since_ns = None;
+        return false;
+    }
+    now_ns.saturating_sub(*since_ns.get_or_insert(now_ns)) >= TROUBLE_NS_MIN
+}
+
 /// Whether the loop would let a new path begin now; else why not and what helps.
 fn may_begin(header: &StateHeader) -> Result<(), String> {
     let reason = Reason::word_of(header.reason);
@@ -316,5 +334,22 @@ fn axis_info(axis: &shm_layout::catalog::CatalogAxis) -> AxisInfo {
             acceleration: axis.acceleration_max,
             jerk: axis.jerk_max,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_samples_are_no_news_and_a_link_that_stays_away_is() {
+        let mut since_ns = None;
+        for round in 0..1_000 {
+            let now_ns = round * TROUBLE_NS_MIN / 2;
+            assert!(!lasts(&mut since_ns, round % 2 == 0, now_ns), "a flicker is told");
+        }
+        let gone_ns = 1_000 * TROUBLE_NS_MIN;
+        assert!(!lasts(&mut since_ns, true, gone_ns));
+        assert!(lasts(&mut since_ns, true, gone_ns + TROUBLE_NS_MIN));
     }
 }
