@@ -202,7 +202,7 @@ impl Set {
                 if self.of(Duty::Gateway).all(Member::is_ready) {
                     self.start_all(&[Duty::Logger, Duty::Client], now_ns);
                     self.enter(Stage::Serving, now_ns);
-                    (self.say)("the machine is up: `kadenz enable` and on; Ctrl-C ends it");
+                    (self.say)("the machine is up; `kadenz enable` switches it on, Ctrl-C ends it");
                 }
             }
             Stage::Serving | Stage::Done => {}
