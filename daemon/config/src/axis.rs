@@ -67,7 +67,7 @@ fn wrap_is_uncertain(axis: &Axis, period_us: u32) -> Option<String> {
     (counts > COUNTS_PER_EXCHANGE_MAX).then(|| {
         format!(
             "at limits.{} the axis moves {} counts between two exchanges; above 2^30 a wrap of \
-             the drive's 32-bit position is uncertain; lower it, the speed or the divisor",
+             the drive's 32-bit position is uncertain; lower it or the speed",
             schema::VELOCITY.of(axis.kind).key,
             at_least(counts),
         )
