@@ -87,6 +87,9 @@ fn run(options: &Options) -> anyhow::Result<()> {
          system calls {syscalls} (the sleep is outside)",
         options.cycles
     );
+    let counts: Vec<&serde_json::Value> =
+        by_clients.iter().map(|one: &serde_json::Value| &one["instructions"]).collect();
+    let flat = counts.windows(2).all(|pair| pair[0] == pair[1]);
     if let Some(path) = &options.json {
         let value = json!({
             "schema_version": 1, "by_axes": by_axes, "by_clients": by_clients,
@@ -94,6 +97,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
         });
         std::fs::write(path, format!("{value:#}\n"))?;
     }
+    ensure!(flat, "the cost of a pass depends on how many read it: {counts:?}");
+    ensure!(allocations + syscalls == 0, "the passes allocated or called the kernel");
     Ok(())
 }
 

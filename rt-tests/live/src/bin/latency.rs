@@ -41,6 +41,8 @@ struct Options {
 
 /// What goes on beside the loop.
 const ARMS: [&str; 5] = ["idle", "clients", "churn", "hostile", "load"];
+/// What the lower bound of a paired ratio at p50 and p99 may be at most.
+const RATIO_MAX: f64 = 1.05;
 /// Monitors of the `clients` arm.
 const MONITORS: usize = 4;
 
@@ -301,6 +303,7 @@ fn report(
     } else {
         println!("cyclictest -N, per pair: {}", value["cyclictest_ns"]);
     }
+    let mut broken = Vec::new();
     for (arm, pairs) in arms {
         let blocks: Vec<&Block> = pairs.iter().map(|(_, block)| block).collect();
         let (p50, p99, p999) = (ratio(pairs, 500), ratio(pairs, 990), ratio(pairs, 999));
@@ -309,17 +312,29 @@ fn report(
             format!("{:.3} [{:.3}, {:.3}]", number("value"), number("lo"), number("hi"))
         };
         println!("{arm:8} ratio p50 {}  p99 {}  p99.9 {}", show(&p50), show(&p99), show(&p999));
+        let own_missed = blocks.iter().map(|block| block.own_missed).sum::<u64>();
+        let closer = blocks.iter().map(|block| block.closer_than_half_period).sum::<u64>();
+        for (name, ratio) in [("p50", &p50), ("p99", &p99)] {
+            if ratio["lo"].as_f64().is_none_or(|lo| lo > RATIO_MAX) {
+                broken.push(format!("{arm}: {name} ratio {} above {RATIO_MAX}", show(ratio)));
+            }
+        }
+        if own_missed + closer > 0 {
+            broken.push(format!(
+                "{arm}: own missed {own_missed}, closer than half a period {closer}"
+            ));
+        }
         value["arms"][arm] = json!({
             "wake_ns": percentiles(&blocks),
             "ratio": {"p50": p50, "p99": p99, "p999": p999},
-            "own_missed_cycles": blocks.iter().map(|block| block.own_missed).sum::<u64>(),
-            "closer_than_half_period":
-                blocks.iter().map(|block| block.closer_than_half_period).sum::<u64>(),
+            "own_missed_cycles": own_missed,
+            "closer_than_half_period": closer,
             "host_stalls": blocks.iter().map(|block| block.stalls()).sum::<usize>(),
         });
     }
     if let Some(path) = &options.json {
         fs::write(path, format!("{value:#}\n")).with_context(|| path.display().to_string())?;
     }
+    ensure!(broken.is_empty(), "not kept:\n  {}", broken.join("\n  "));
     Ok(())
 }
