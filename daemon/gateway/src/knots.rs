@@ -73,22 +73,22 @@ impl Intake {
     }
 
     fn take(&mut self, sample: &knots::Received, now_ns: u64) {
-        // Whose mailbox it is stands in iceoryx2's own header; what the payload claims decides nothing.
+        // Whose mailbox it is stands in iceoryx2's own header; what the payload claims may not be another's.
         let publisher = sample.header().publisher_id().value();
         // Copied once: the sender can still write to it.
         let mut header: KnotBatchHeader = **sample.user_header();
+        if header.source_id == 0 {
+            header.source_id = source_id(publisher);
+        }
         let rows = sample.payload();
         let mailbox = fits(&header, rows.len(), self.axis_count)
-            .then(|| self.sources.mailbox(publisher, now_ns))
+            .then(|| self.sources.mailbox(publisher, header.source_id, now_ns))
             .flatten()
             .and_then(|slot| self.mailboxes.get_mut(slot));
         let Some(mailbox) = mailbox else {
             self.refused += 1;
             return;
         };
-        if header.source_id == 0 {
-            header.source_id = source_id(publisher);
-        }
         mailbox.newest.clear();
         mailbox.newest.extend_from_slice(header.as_words());
         for row in rows {

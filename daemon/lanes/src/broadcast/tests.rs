@@ -58,6 +58,22 @@ fn a_slow_reader_is_told_how_many_records_it_lost_and_goes_on() {
 }
 
 #[test]
+fn a_scribbled_head_is_one_loss_and_does_not_spoil_the_count_for_good() {
+    let (geometry, words) = ring(8, 1);
+    let mut writer = BroadcastWriter::new(&words, geometry).unwrap();
+    let mut reader = BroadcastReader::new(View::new(&words), geometry).unwrap();
+    for scribble in [1 << 62, u64::MAX, 1 << 41] {
+        words[HEAD].store(scribble, Ordering::Relaxed);
+        assert_eq!(reader.read_next(&mut [0; 1]), Read::Lost { count: 1 });
+    }
+    writer.publish(&[&[7]]);
+    assert_eq!(reader.read_next(&mut [0; 1]), Read::Lost { count: 1 }, "the writer's head again");
+    writer.publish(&[&[8]]);
+    assert_eq!(reader.read_next(&mut [0; 1]), Read::Record { sequence: 1, words: 1 });
+    assert_eq!(reader.lost(), 4);
+}
+
+#[test]
 fn a_late_reader_can_begin_at_the_oldest_record() {
     let (geometry, words) = ring(4, 1);
     let mut writer = BroadcastWriter::new(&words, geometry).unwrap();
