@@ -141,7 +141,7 @@ fn batch(heartbeat: u64, knot_count: u16) -> (KnotBatchHeader, Vec<KnotAxis>) {
 }
 
 #[test]
-fn knots_reach_a_mailbox_per_publisher_whatever_life_they_claim() {
+fn knots_reach_a_mailbox_per_publisher_and_nobody_else_can_claim_a_living_sources_life() {
     let machine = Machine::start(RoleTable::one_user());
     let _gateway = machine.gateway("plan");
     let (_, node) = join(&machine.dir, Role::Plan, None);
@@ -154,9 +154,13 @@ fn knots_reach_a_mailbox_per_publisher_whatever_life_they_claim() {
     send(&writers[0], header, &rows[1..]);
     let mut from = [None, None];
     for heartbeat in 1..=2_u64 {
-        for (writer, from) in writers.iter().zip(&mut from) {
+        for ((writer, from), source_id) in writers.iter().zip(&mut from).zip([666, 667]) {
             let knots = u16::try_from(heartbeat).unwrap() + 1;
             let (header, rows) = batch(heartbeat, knots);
+            let header = KnotBatchHeader { source_id, ..header };
+            if source_id == 667 {
+                send(writer, KnotBatchHeader { source_id: 666, heartbeat: 99, ..header }, &rows);
+            }
             send(writer, header, &rows);
             let (slot, seen, words) = machine.wait_for("batch", |seen| {
                 let mut batches = seen.batches.iter().rev();
@@ -165,16 +169,27 @@ fn knots_reach_a_mailbox_per_publisher_whatever_life_they_claim() {
                 };
                 batches.find(mine).cloned()
             });
-            assert_eq!(seen.source_id, 666, "the life a source claims is passed on");
+            assert_eq!(seen.source_id, source_id, "the life a source claims is passed on");
             let words_sent: Vec<u64> = rows.iter().flat_map(|row| *row.as_words()).collect();
             assert_eq!((seen.path_id, &words), (5, &words_sent));
             let known = *from.get_or_insert((slot, seen.heartbeat));
             assert_eq!(known.0, slot, "a publisher keeps its mailbox");
+            let claimed = machine
+                .seen
+                .lock()
+                .unwrap()
+                .batches
+                .iter()
+                .any(|(_, seen, _)| seen.heartbeat == 99);
+            assert!(!claimed, "the first is alive: its life came from nobody else");
             machine.seen.lock().unwrap().batches.clear();
+            // It stays alive beside the other one.
+            let (header, rows) = batch(7, 2);
+            send(&writers[0], header, &rows);
         }
     }
     let [Some(first), Some(second)] = from else { panic!("{from:?}") };
-    assert_ne!(first.0, second.0, "two publishers that claim one life share no mailbox");
+    assert_ne!(first.0, second.0, "two publishers share no mailbox");
     let seen = machine.seen.lock().unwrap();
     assert!(seen.batches.iter().all(|(_, header, _)| header.heartbeat > 0), "malformed came in");
 }
