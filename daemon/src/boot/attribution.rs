@@ -2,8 +2,8 @@
 //!
 //! Evidence is sampled every few milliseconds: steal of the loop's CPU (`/proc/stat`), and CPU time,
 //! faults and switches of the loop's thread. A gap is judged once samples from after it exist:
-//! *own* when the pass before it ran over and the thread really used the CPU for that long, or took
-//! page faults; *host* when steal rose; else it stays unattributed.
+//! *host* when steal rose; *own* when the pass before it ran over and the thread really used the CPU for
+//! that long, or took page faults; else it stays unattributed.
 use std::collections::VecDeque;
 use std::fs;
 
@@ -147,10 +147,11 @@ impl Attribution {
         log::debug!("the thread used {used_ns} ns in {window_ns} ns, usually {usual_ns:.0} ns");
         let faulted =
             after.faults.minor + after.faults.major > before.faults.minor + before.faults.major;
-        if ran_over && (really_ran || faulted) {
-            Cause::Own
-        } else if settled.steal_ticks > before.steal_ticks {
+        // Steal first: a virtual CPU that was taken away inside a pass may be booked as used by it.
+        if settled.steal_ticks > before.steal_ticks {
             Cause::Host
+        } else if ran_over && (really_ran || faulted) {
+            Cause::Own
         } else {
             Cause::Unattributed
         }

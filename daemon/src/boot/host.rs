@@ -9,6 +9,7 @@ use kadenz_config::machine::{Cpu, Machine};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::prctl;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::Pid;
@@ -150,6 +151,17 @@ fn is_in_list(list: &str, cpu: usize) -> bool {
 }
 
 fn lock_memory() -> anyhow::Result<()> {
+    // With a finite limit mlockall may succeed now and every later mapping fail, the loop's own stack
+    // among them.
+    let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).context("reading RLIMIT_MEMLOCK")?;
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    if limit != RLIM_INFINITY && !has_ipc_lock(&status) {
+        bail!(
+            "only {} kB may be locked (RLIMIT_MEMLOCK) and CAP_IPC_LOCK is missing; grant it, or \
+             LimitMEMLOCK=infinity",
+            limit / 1024
+        );
+    }
     mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
         .context("mlockall (grant CAP_IPC_LOCK or LimitMEMLOCK=infinity)")?;
     let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
@@ -158,6 +170,13 @@ fn lock_memory() -> anyhow::Result<()> {
         Some(kilobytes) if kilobytes > 0 => Ok(()),
         _ => bail!("mlockall succeeded, yet nothing is locked (VmLck {locked:?})"),
     }
+}
+
+/// Whether the effective capabilities in a `/proc/self/status` hold CAP_IPC_LOCK (bit 14).
+fn has_ipc_lock(status: &str) -> bool {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & (1 << 14) != 0)
 }
 
 fn tmpfs(dir: &Path) -> anyhow::Result<()> {
@@ -231,6 +250,14 @@ fn prefault_stack() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_right_to_lock_memory_is_read_from_the_effective_capabilities() {
+        assert!(has_ipc_lock("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(has_ipc_lock("CapEff:\t0000000000004000\n"));
+        assert!(!has_ipc_lock("CapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\n"));
+        assert!(!has_ipc_lock(""));
+    }
 
     #[test]
     fn kernel_cpu_lists_are_read_as_the_kernel_writes_them() {

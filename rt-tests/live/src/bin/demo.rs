@@ -200,7 +200,9 @@ fn job(set: &Set, watch: &mut Watch, file: &Path, ending: &Ending) -> anyhow::Re
         }
         // The planner may still be starting; a refused file is refused at once.
         if output.status.code() != Some(69) || begun.elapsed() > PATIENCE {
-            bail!("{said}{}", String::from_utf8_lossy(&output.stderr));
+            let refused: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+            let why = refused["error"].as_str().map_or(said.as_str(), |why| why);
+            bail!("{why}\n{}", String::from_utf8_lossy(&output.stderr));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
