@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use kadenz_config::Machine;
 use kadenz_handover::Server;
-use kadenz_lanes::{BroadcastReader, BroadcastWriter, RingGeometry, View, Word};
+use kadenz_lanes::{BroadcastReader, BroadcastWriter, GaugeReader, RingGeometry, View, Word};
 use kadenz_paths::RuntimeDir;
 use kadenzd::CountingAllocator;
 use kadenzd::boot::attribution::Attribution;
@@ -28,6 +28,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use servo_core::State;
 use servo_core::setup::Setup;
+use shm_layout::health::Health;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -40,6 +41,8 @@ const MAINLAND_MS: u16 = 20;
 const LOOK_TIME_MIN: Duration = Duration::from_millis(5);
 /// Gaps in the grid the mainland may be behind with.
 const GAP_SLOTS: usize = 256;
+/// Cycles that pass before gateways are served.
+const FIRST_CYCLES: u64 = 20;
 /// The RT thread's stack, all of it locked and present.
 const RT_STACK_BYTES: usize = 2 << 20;
 
@@ -140,6 +143,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let attribution =
         Attribution::new(gaps_out, lanes.mainland_gauges, started.cpu, started.thread_id);
     started.go.wait();
+    await_first_cycles(&health, &started.thread);
     let ended = tend(server, saver, attribution, &signals, started.thread);
     println!("{}", Report { health: &health });
     ended.or_fail(EX_SOFTWARE)
@@ -245,6 +249,15 @@ fn say_what_is_missing(lacks: &[Lack]) {
             "not a real-time host; the configuration exempts what is missing:\n{}",
             lines.join("\n")
         );
+    }
+}
+
+/// Nobody is served before the loop runs and the drives have been heard: a request that came earlier
+/// would be refused for want of feedback.
+fn await_first_cycles(health: &GaugeReader<'static>, thread: &JoinHandle<()>) {
+    let cycles = core::mem::offset_of!(Health, cycles) / 8;
+    while health.get(cycles).unwrap_or(0) < FIRST_CYCLES && !thread.is_finished() {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
