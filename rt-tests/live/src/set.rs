@@ -146,6 +146,16 @@ impl Set {
             .collect()
     }
 
+    /// As [`Set::end`]; gives all that was said, kadenzd's report at the end included.
+    ///
+    /// # Errors
+    /// As [`Set::end`].
+    pub fn end_and_tell(self) -> anyhow::Result<String> {
+        let path = self.options.out.join("up.log");
+        self.end()?;
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
     /// Ends the set as Ctrl-C would, and waits for it.
     ///
     /// # Errors
