@@ -15,7 +15,7 @@ use serde::Serialize;
 use shm_layout::code::{Phase, Reason, Role, state_flag};
 use shm_layout::state::StateHeader;
 
-use crate::{Set, Watch, binary};
+use crate::{Set, Watch, binary, ends_with_us};
 
 /// What is killed, in turn: 40 of each client kind and 80 gateways in 200.
 const TURN: [&str; 5] = ["planner", "gateway", "monitor", "gateway", "logger"];
@@ -88,7 +88,8 @@ struct Monitor {
 
 impl Monitor {
     fn start(set: &Set) -> anyhow::Result<Self> {
-        let mut child = Command::new(binary("kadenz-monitor")?)
+        let mut command = Command::new(binary("kadenz-monitor")?);
+        let mut child = ends_with_us(&mut command)
             .args(["--json", "--runtime-dir"])
             .arg(set.dir().as_path())
             .stdin(Stdio::null())

@@ -4,6 +4,7 @@
 //! account of what was promised.
 
 mod set;
+mod sys;
 mod watch;
 pub mod body;
 mod ending;
@@ -15,4 +16,5 @@ pub mod recordings;
 pub use ending::Ending;
 pub use planned::arm_limits;
 pub use set::{Set, SetOptions, binary};
+pub use sys::ends_with_us;
 pub use watch::{Account, Judge, Watch};

@@ -74,6 +74,7 @@ impl Set {
         if !options.without.is_empty() {
             command.arg("--without").arg(options.without.join(","));
         }
+        crate::sys::ends_with_us(&mut command);
         let up = with_signals_open(|| command.spawn()).context("starting `kadenz up`")?;
         Ok(Self { up, options, ended: false })
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use kadenz_link::View;
 use kadenz_link::paths::RuntimeDir;
-use live_tests::{Ending, Set, SetOptions, Watch, binary};
+use live_tests::{Ending, Set, SetOptions, Watch, binary, ends_with_us};
 use serde_json::json;
 use shm_layout::code::{Cause, Phase, Reason, Role, axis_flag};
 use shm_layout::health::Health;
@@ -163,7 +163,8 @@ struct Monitor(Child);
 impl Monitor {
     fn start(dir: &RuntimeDir, out: &Path) -> anyhow::Result<Self> {
         let file = fs::File::create(out.join("monitor.txt"))?;
-        let child = Command::new(binary("kadenz-monitor")?)
+        let mut command = Command::new(binary("kadenz-monitor")?);
+        let child = ends_with_us(&mut command)
             .arg("--runtime-dir")
             .arg(dir.as_path())
             .stdin(Stdio::null())

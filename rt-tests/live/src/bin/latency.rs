@@ -18,7 +18,7 @@ use kadenzd::boot::replay::replay_observed;
 use kadenzd::rt::clock::{Clock, now_ns};
 use live_tests::body::Body;
 use live_tests::latencies::{Block, cyclictest, percentiles, ratio};
-use live_tests::{Set, SetOptions, Watch, binary, kills};
+use live_tests::{Set, SetOptions, Watch, binary, ends_with_us, kills};
 use serde_json::{Value, json};
 use shm_layout::code::Role;
 
@@ -144,7 +144,8 @@ impl Drop for Background {
 
 impl Background {
     fn monitor(&mut self, set: &Set) -> anyhow::Result<()> {
-        let child = Command::new(binary("kadenz-monitor")?)
+        let mut command = Command::new(binary("kadenz-monitor")?);
+        let child = ends_with_us(&mut command)
             .args(["--json", "--runtime-dir"])
             .arg(set.dir().as_path())
             .stdin(Stdio::null())
@@ -156,7 +157,8 @@ impl Background {
     }
 
     fn hog(&mut self) -> anyhow::Result<()> {
-        let child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn()?;
+        let mut command = Command::new("sh");
+        let child = ends_with_us(&mut command).args(["-c", "while :; do :; done"]).spawn()?;
         self.children.push(child);
         Ok(())
     }
