@@ -37,6 +37,8 @@ pub struct Streamer {
     state: Option<(StateHeader, Vec<f64>)>,
     rows: Vec<KnotAxis>,
     story: String,
+    /// A path the journal does not know: not asked again, it would be read at every round.
+    foreign_path: u64,
     trouble_since_ns: Option<u64>,
 }
 
@@ -53,6 +55,7 @@ impl Streamer {
             state: None,
             rows: Vec::new(),
             story: String::new(),
+            foreign_path: 0,
             trouble_since_ns: None,
         }
     }
@@ -165,8 +168,13 @@ impl Streamer {
         if self.work.is_some() || header.path_id == 0 {
             return None;
         }
+        let foreign = || Some(format!("path {} is another's", hex(header.path_id)));
+        if header.path_id == self.foreign_path {
+            return foreign();
+        }
         let Some(journal) = Journal::of(&self.dir, header.daemon_id, header.path_id) else {
-            return Some(format!("path {} is another's", hex(header.path_id)));
+            self.foreign_path = header.path_id;
+            return foreign();
         };
         let axes: Vec<AxisInfo> = catalog.axes.iter().map(axis_info).collect();
         match journal.program(&axes, catalog.header.stop_path_time_s) {
