@@ -140,10 +140,6 @@ codes! {
         StopLatched = 4, "stop-latched";
         /// Axes move; ask for hold or stop first.
         Moving = 5, "moving";
-        /// There is no path to go on with.
-        NoPath = 6, "no-path";
-        /// A drive fault stands that the drive does not let go.
-        DriveFault = 7, "drive-fault";
         /// The daemon is ending.
         ShuttingDown = 8, "shutting-down";
         /// Feedback is missing or stale.
@@ -182,8 +178,6 @@ codes! {
         Gap = 11, "gap";
         /// The machine does not take knots now (disabled, held or stopped).
         NotReady = 12, "not-ready";
-        /// Another source holds the lease.
-        SourceBusy = 13, "source-busy";
     }
 }
 

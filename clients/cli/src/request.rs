@@ -91,11 +91,6 @@ fn remedy(kind: RequestKind, outcome: Outcome) -> &'static str {
             "a stop or a disable is still being carried out; ask again at rest"
         }
         Outcome::Moving => "axes move; `kadenz hold` or `kadenz stop` first",
-        Outcome::NoPath => "there is no path to go on with; `kadenz run FILE.csv` begins one",
-        Outcome::DriveFault => {
-            "a drive does not let go of its fault; `kadenz status` names it, see the drive's \
-             manual for its error code"
-        }
         Outcome::ShuttingDown => "kadenzd is ending; start it again",
         Outcome::FeedbackStale => {
             "feedback is missing or stale; check the drives' supply and the bus, `kadenz status` \

@@ -118,8 +118,6 @@ impl Bus for SimBus {
         for bus in feedback.buses.iter_mut().take(self.bus_count) {
             bus.frames_lost = self.frames_lost;
             bus.lost_in_row = self.lost_in_row;
-            bus.wkc_expected = 3;
-            bus.wkc_actual = if self.lost_in_row == 0 { 3 } else { 0 };
         }
         for ((axis, scale), tx) in feedback.axes.iter_mut().zip(&mut self.axes).zip(&self.tx) {
             if !self.exchanged || self.lost_in_row > 0 {

@@ -42,9 +42,13 @@ pub(super) fn lines(status: &MachineStatus) -> Vec<Line> {
     lines.extend(status.axes.iter().map(|axis| axis_line(axis, name_width)));
     let buses = status.buses.iter().map(|bus| {
         let tone = if bus.input_age_cycles > 0 { Tone::Warn } else { Tone::Plain };
-        let wkc = format!("wkc {}/{}", bus.wkc_actual, bus.wkc_expected);
+        // A bus without a working counter expects 0.
+        let wkc = match bus.wkc_expected {
+            0 => String::new(),
+            expected => format!("  wkc {}/{expected}", bus.wkc_actual),
+        };
         let text = format!(
-            "bus {} ({})  {} frames lost  input {} cycles old  {wkc}",
+            "bus {} ({})  {} frames lost  input {} cycles old{wkc}",
             bus.name, bus.kind, bus.frames_lost, bus.input_age_cycles
         );
         line(tone, text)
