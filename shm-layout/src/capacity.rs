@@ -24,6 +24,12 @@ pub const ANALOGUE_CHANNELS: usize = 8;
 pub const STATE_RING: usize = 256;
 /// Events in the outbound ring.
 pub const EVENT_RING: usize = 1024;
+/// Incidents in the outbound ring.
+pub const INCIDENT_RING: usize = 256;
+/// Passes on each side of an incident's own whose times it carries.
+pub const INCIDENT_REACH: usize = 8;
+/// Passes whose times an incident carries: `INCIDENT_REACH` before, its own, `INCIDENT_REACH` after.
+pub const INCIDENT_PASSES: usize = 2 * INCIDENT_REACH + 1;
 /// Requests in the inbound ring.
 pub const REQUEST_RING: usize = 64;
 /// Bytes of a name, zero padded, UTF-8.

@@ -102,8 +102,12 @@ codes! {
         FeedbackInvalid = 25, "feedback-invalid";
         /// More frames lost in a row than the bus may lose.
         BusLost = 26, "bus-lost";
+        /// More cycles were missed within a second than `[overrun]` allows.
+        CyclesMissed = 27, "cycles-missed";
         /// The last stage had to replace a reference that broke a limit.
         LimitEnforced = 30, "limit-enforced";
+        /// The loop's thread tried a system call outside its list; the kernel refused it.
+        DeniedCall = 31, "denied-call";
     }
 }
 
@@ -252,6 +256,54 @@ codes! {
 }
 
 codes! {
+    /// What kind of breach of timing an incident is.
+    IncidentKind {
+        /// Woke later than the bound, without missing a cycle.
+        LateWake = 1, "late-wake";
+        /// Ran past the next grid point, without missing a cycle.
+        Overrun = 2, "overrun";
+        /// Grid points passed without a pass.
+        MissedCycles = 3, "missed-cycles";
+        /// A system call outside the RT thread's list.
+        DeniedCall = 4, "denied-call";
+    }
+}
+
+codes! {
+    /// What an incident's cause rests on: the finding that decided it.
+    Finding {
+        /// No evidence points anywhere.
+        Nothing = 0, "nothing";
+        /// A stage ran over its usual time, and the thread really used the CPU for it (own).
+        Stage = 1, "stage";
+        /// The RT thread took page faults (own).
+        PageFault = 2, "page-fault";
+        /// The RT thread allocated (own).
+        Allocation = 3, "allocation";
+        /// Another thread of Kadenz ran on the loop's CPU (own).
+        OwnThread = 4, "own-thread";
+        /// The RT thread made a system call outside its list (own).
+        DeniedCall = 5, "denied-call";
+        /// Steal time of the loop's CPU rose (host).
+        Steal = 10, "steal";
+        /// Firmware took the CPU: the SMI count rose (host).
+        Firmware = 11, "firmware";
+        /// The whole process stood still: a signal, a debugger or a freezer (kernel).
+        ProcessStopped = 20, "process-stopped";
+        /// The RT thread was switched away from: another task ran on its CPU (kernel).
+        Preempted = 21, "preempted";
+        /// The real-time bandwidth limit took the CPU from real-time threads (kernel).
+        Throttled = 22, "throttled";
+        /// Interrupts or softirqs took the CPU's time (kernel).
+        Interrupts = 23, "interrupts";
+        /// Late by the timer or the way from it, with nothing else found on the CPU (kernel).
+        LateTimer = 24, "late-timer";
+        /// The bus answered later than its bound (bus).
+        BusLate = 30, "bus-late";
+    }
+}
+
+codes! {
     /// Role of a gateway: what its lane lets it do.
     Role {
         /// Sees state, events, health, catalog.
@@ -261,6 +313,22 @@ codes! {
         /// Puts requests in.
         Operate = 2, "operate";
     }
+}
+
+/// Bits of `Incident::evidence`: what could be read on this host.
+pub mod evidence {
+    /// `window_ns`, `cpu_time_ns`, `run_delay_ns`, faults and switches of the RT thread.
+    pub const THREAD: u32 = 1 << 0;
+    /// `steal_ns` and `busy_permille`.
+    pub const STEAL: u32 = 1 << 1;
+    /// `interrupts` and `softirqs`.
+    pub const INTERRUPTS: u32 = 1 << 2;
+    /// Real-time throttling is switched on (`kernel.sched_rt_runtime_us`), so that it may be the cause.
+    pub const THROTTLING: u32 = 1 << 3;
+    /// `smi_count`.
+    pub const SMI: u32 = 1 << 4;
+    /// `own_threads_ns`.
+    pub const OWN_THREADS: u32 = 1 << 5;
 }
 
 /// Bits of `AxisState::flags`.

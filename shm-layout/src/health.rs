@@ -39,6 +39,22 @@ record! {
         involuntary_switches: u64, "1", "rising", "kadenzd";
         /// Heap allocations of the RT thread since its loop began.
         allocations: u64, "1", "rising", "kadenzd";
+        /// System calls of the RT thread since its loop began, as its own wrappers count them.
+        system_calls: u64, "1", "rising", "kadenzd";
+        /// System calls outside the RT thread's list, which the kernel refused it.
+        denied_calls: u64, "1", "rising", "kadenzd";
+        /// Breaches of timing that became incidents, those kept back by the rate limit included.
+        incidents: u64, "1", "rising", "kadenzd";
+        /// Incidents kept back by the rate limit.
+        incidents_suppressed: u64, "1", "rising", "kadenzd";
+        /// Cycles that were overwritten in the flight recorder before they were saved to disk.
+        recorder_unsaved: u64, "1", "rising", "kadenzd";
+        /// Batches or requests that this gateway refused.
+        gateway_refused: u64, "1", "rising", "gateway";
+        /// Batches that this gateway dropped because their source sent faster than it may.
+        gateway_rate_limited: u64, "1", "rising", "gateway";
+        /// Records that were overwritten before this gateway came round to them.
+        gateway_overwritten: u64, "1", "rising", "gateway";
         /// Wake-up latency, buckets of `histogram`.
         wake_latency: [u64; BUCKETS], "1", "rising", "kadenzd";
         /// Time of one pass from wake to publish, buckets of `histogram`.

@@ -18,6 +18,7 @@ pub mod knot;
 pub mod request;
 pub mod state;
 pub mod event;
+pub mod incident;
 pub mod health;
 
 pub use capacity::*;
@@ -40,6 +41,7 @@ pub const RECORDS: &[RecordInfo] = &[
     state::GroupState::INFO,
     state::AxisState::INFO,
     event::Event::INFO,
+    incident::Incident::INFO,
     health::Health::INFO,
 ];
 

@@ -65,6 +65,20 @@ record! {
         stage_end_ns: [u32; STAGES], "ns", "any", "kadenzd";
         /// Grid points skipped just before this pass.
         skipped: u32, "cycle", "any", "kadenzd";
+        /// Heap allocations of the RT thread since its loop began, saturating; 0 unless it is broken.
+        allocations: u32, "1", "rising", "kadenzd";
+        /// System calls of the RT thread since its loop began: one per cycle and wait.
+        system_calls: u64, "1", "rising", "kadenzd";
+        /// System calls outside the RT thread's list, which the kernel refused it; saturating.
+        denied_calls: u32, "1", "rising", "kadenzd";
+        /// Page faults of the RT thread since its loop began, as last read by the mainland; saturating.
+        page_faults: u32, "1", "rising", "kadenzd";
+        /// Involuntary context switches of the RT thread, read as above; saturating.
+        involuntary_switches: u32, "1", "rising", "kadenzd";
+        /// Passes that published after the next grid point, before this one; saturating.
+        overruns: u32, "1", "rising", "kadenzd";
+        /// Grid points missed within the present second, as `[overrun]` counts them.
+        missed_recently: u32, "cycle", "any", "kadenzd";
         /// Phase code (`Phase`).
         phase: u32, "-", "Phase", "kadenzd";
         /// Verdict code (`Verdict`).

@@ -76,6 +76,8 @@ fn contract_text() -> String {
         AxisKind,
         BusKind,
         Cause,
+        IncidentKind,
+        Finding,
         Role
     );
     out

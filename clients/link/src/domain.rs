@@ -18,6 +18,7 @@ use kadenz_paths::EpochPlace;
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::event::Event;
 use shm_layout::health::Health;
+use shm_layout::incident::Incident;
 use shm_layout::knot::{KnotAxis, KnotBatchHeader};
 use shm_layout::state::{AxisState, StateHeader};
 use shm_layout::{AXES_MAX, KNOTS_PER_BATCH_MAX};
@@ -80,6 +81,7 @@ pub struct StreamInfo {
 const STATE_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 1024, 0, 6);
 /// New readers see what has just happened; they drop by `sequence` what they have seen before.
 const EVENT_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 1024, 64, 2);
+const INCIDENT_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 256, 64, 2);
 const HEALTH_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 4, 1, 2);
 const CATALOG_SHAPE: Shape = shape(1, SUBSCRIBERS_MAX, 2, 1, 2);
 /// The newest batch counts; the gateway looks twice per cycle. Readers: gateway and its canary.
@@ -102,6 +104,7 @@ pub const STREAMS: &[StreamInfo] = &[
     stream("health/v1", "", Health::INFO.name, false, HEALTH_SHAPE),
     stream("catalog/v1", CatalogHeader::INFO.name, CatalogAxis::INFO.name, true, CATALOG_SHAPE),
     stream("knots/v1", KnotBatchHeader::INFO.name, KnotAxis::INFO.name, true, KNOT_SHAPE),
+    stream("incidents/v1", "", Incident::INFO.name, false, INCIDENT_SHAPE),
 ];
 
 const fn stream(
@@ -385,4 +388,9 @@ declare_stream! {
     /// `knots/v1`: batches of knots from planners to the gateway; plan domain only.
     knots, 4, [KnotAxis], KnotBatchHead,
     sized by (): |builder| builder.initial_max_slice_len(KNOTS_PER_BATCH_MAX * AXES_MAX)
+}
+declare_stream! {
+    /// `incidents/v1`: one record per breach of timing. New readers get the latest ones again.
+    incidents, 5, Incident, (),
+    sized by (): |builder| builder
 }

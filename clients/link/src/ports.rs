@@ -1,5 +1,7 @@
 //! The reading ports of one epoch, and the check of the contract they carry. Opened together or not at all.
 use iceoryx2::port::ReceiveError;
+use iceoryx2::port::subscriber::Subscriber;
+use iceoryx2::prelude::ZeroCopySend;
 use kadenz_paths::{EpochPlace, Token};
 use shm_layout::catalog::CatalogHeader;
 use shm_layout::code::Role;
@@ -7,14 +9,16 @@ use shm_layout::health::Health;
 use shm_layout::state::StateHeader;
 use shm_layout::{LAYOUT_HASH, VERSION_MAJOR, VERSION_MINOR};
 
-use crate::domain::{self, DomainNode, Side};
+use crate::domain::{self, DomainNode, Ipc, Side};
 use crate::error::LinkError;
+use crate::watchdog::Calls;
 
 /// One epoch's ports.
 #[derive(Debug)]
 pub(crate) struct Ports {
     pub(crate) state: domain::state::Reader,
     pub(crate) events: domain::events::Reader,
+    pub(crate) incidents: domain::incidents::Reader,
     pub(crate) health: domain::health::Reader,
     pub(crate) catalog: domain::catalog::Reader,
     pub(crate) epoch: Token,
@@ -28,11 +32,14 @@ impl Ports {
         let node = domain::node(place, name, Side::Client)?;
         let state = domain::state::reader(&domain::state::service(&node, Side::Client)?)?;
         let events = domain::events::reader(&domain::events::service(&node, Side::Client)?)?;
+        let incidents =
+            domain::incidents::reader(&domain::incidents::service(&node, Side::Client)?)?;
         let health = domain::health::reader(&domain::health::service(&node, Side::Client)?)?;
         let catalog = domain::catalog::reader(&domain::catalog::service(&node, Side::Client)?)?;
         Ok(Self {
             state,
             events,
+            incidents,
             health,
             catalog,
             epoch: place.token,
@@ -40,6 +47,15 @@ impl Ports {
             _node: node,
         })
     }
+}
+
+/// The next record of a stream without a header.
+pub(crate) fn next_of<T: Copy + core::fmt::Debug + ZeroCopySend>(
+    reader: &Subscriber<Ipc, T, ()>,
+    calls: &Calls,
+) -> Result<Option<T>, ReceiveError> {
+    let _inside = calls.enter();
+    Ok(reader.receive()?.map(|sample| *sample.payload()))
 }
 
 /// A failed `receive` in our words.

@@ -1,5 +1,4 @@
 //! Counting what a reader has missed: gaps in cycles and in event numbers, across lives of kadenzd.
-use shm_layout::event::Event;
 use shm_layout::state::StateHeader;
 
 /// Follows the cycle numbers of one domain.
@@ -42,28 +41,28 @@ impl Cycles {
     }
 }
 
-/// Follows event numbers. After a reconnect the latest events come again.
+/// Follows numbered records (events, incidents). After a reconnect the latest ones come again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Events {
+pub(crate) struct Numbered {
     next: Option<(u64, u64)>,
     lost: u64,
 }
 
-impl Events {
-    /// Takes one event; false when it was given out before.
+impl Numbered {
+    /// Takes one record that happened at `at_ns`; false when it was given out before.
     ///
-    /// A number below the expected one is a repetition, unless it happened later than the last event:
+    /// A number below the expected one is a repetition, unless it happened later than the last record:
     /// then another life of kadenzd counts from 0.
-    pub(crate) fn take(&mut self, event: &Event) -> bool {
+    pub(crate) fn take(&mut self, sequence: u64, at_ns: u64) -> bool {
         if let Some((next, wake_ns)) = self.next {
-            let is_lower = event.sequence < next;
-            if is_lower && event.wake_ns <= wake_ns {
+            let is_lower = sequence < next;
+            if is_lower && at_ns <= wake_ns {
                 return false;
             }
             let expected = if is_lower { 0 } else { next };
-            self.lost = self.lost.saturating_add(event.sequence - expected);
+            self.lost = self.lost.saturating_add(sequence - expected);
         }
-        self.next = Some((event.sequence.saturating_add(1), event.wake_ns));
+        self.next = Some((sequence.saturating_add(1), at_ns));
         true
     }
 
@@ -78,10 +77,6 @@ mod tests {
 
     fn header(daemon_id: u64, cycle: u64) -> StateHeader {
         StateHeader { daemon_id, cycle, ..StateHeader::zeroed() }
-    }
-
-    fn event(sequence: u64, wake_ns: u64) -> Event {
-        Event { sequence, wake_ns, ..Event::zeroed() }
     }
 
     #[test]
@@ -113,10 +108,10 @@ mod tests {
 
     #[test]
     fn repeated_events_are_dropped_and_gaps_counted() {
-        let mut events = Events::default();
+        let mut events = Numbered::default();
         let given: Vec<u64> = [(3, 30), (4, 40), (3, 30), (4, 40), (5, 50), (8, 80)]
             .iter()
-            .filter(|(sequence, wake)| events.take(&event(*sequence, *wake)))
+            .filter(|(sequence, wake)| events.take(*sequence, *wake))
             .map(|(sequence, _)| *sequence)
             .collect();
         assert_eq!(given, [3, 4, 5, 8]);
@@ -125,11 +120,11 @@ mod tests {
 
     #[test]
     fn events_of_a_new_life_are_given_out() {
-        let mut events = Events::default();
-        assert!(events.take(&event(900, 10)));
-        assert!(events.take(&event(0, 20)));
-        assert!(events.take(&event(1, 20)));
-        assert!(!events.take(&event(1, 20)));
+        let mut events = Numbered::default();
+        assert!(events.take(900, 10));
+        assert!(events.take(0, 20));
+        assert!(events.take(1, 20));
+        assert!(!events.take(1, 20));
         assert_eq!(events.lost(), 0);
     }
 }

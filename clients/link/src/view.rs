@@ -5,15 +5,16 @@ use kadenz_paths::{RuntimeDir, Token};
 use shm_layout::code::Role;
 use shm_layout::event::Event;
 use shm_layout::health::Health;
+use shm_layout::incident::Incident;
 
 use crate::access;
 use crate::clock;
 use crate::domain;
 use crate::error::{LinkError, domain_word};
 use crate::follow::Pace;
-use crate::ports::{Ports, TheirContract, receive_error};
+use crate::ports::{Ports, TheirContract, next_of, receive_error};
 use crate::sample::{Catalog, StateSample};
-use crate::sequence::{Cycles, Events};
+use crate::sequence::{Cycles, Numbered};
 use crate::status::MachineStatus;
 use crate::watchdog::{Calls, Watchdog};
 
@@ -44,7 +45,8 @@ pub struct View {
     refused: Option<(Token, TheirContract)>,
     reconnects: u64,
     cycles: Cycles,
-    events: Events,
+    events: Numbered,
+    incidents: Numbered,
     health: Option<Box<Health>>,
     catalog: Option<Catalog>,
 }
@@ -68,7 +70,8 @@ impl View {
             refused: None,
             reconnects: 0,
             cycles: Cycles::default(),
-            events: Events::default(),
+            events: Numbered::default(),
+            incidents: Numbered::default(),
             health: None,
             catalog: None,
         })
@@ -174,18 +177,43 @@ impl View {
         for _ in 0..domain::events::INFO.shape.buffer_samples {
             // Event records carry no fingerprint: none is believed before the contract is checked.
             let found = match &self.ports {
-                Some(ports) if ports.contract_checked => {
-                    let _inside = self.calls.enter();
-                    ports.events.receive().map(|sample| sample.map(|sample| *sample.payload()))
-                }
+                Some(ports) if ports.contract_checked => next_of(&ports.events, &self.calls),
                 _ => return Ok(None),
             };
             match found {
-                Ok(Some(event)) if self.events.take(&event) => return Ok(Some(event)),
+                Ok(Some(event)) if self.events.take(event.sequence, event.wake_ns) => {
+                    return Ok(Some(event));
+                }
                 Ok(Some(_seen_before)) => {}
                 Ok(None) => return Ok(None),
                 Err(error) => {
                     self.port_failed(receive_error(domain::events::INFO.service, error))?;
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next incident; a new reader is first given up to 64 that were recorded before it came.
+    /// Read state as well: that is what follows the gateway.
+    ///
+    /// # Errors
+    /// As [`View::next_state`].
+    pub fn next_incident(&mut self) -> Result<Option<Incident>, LinkError> {
+        for _ in 0..domain::incidents::INFO.shape.buffer_samples {
+            let found = match &self.ports {
+                Some(ports) if ports.contract_checked => next_of(&ports.incidents, &self.calls),
+                _ => return Ok(None),
+            };
+            match found {
+                Ok(Some(incident)) if self.incidents.take(incident.sequence, incident.wake_ns) => {
+                    return Ok(Some(incident));
+                }
+                Ok(Some(_seen_before)) => {}
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    self.port_failed(receive_error(domain::incidents::INFO.service, error))?;
                     return Ok(None);
                 }
             }

@@ -118,5 +118,6 @@ fn the_rows_for_other_languages_are_what_the_services_carry() {
     assert_row!(health);
     assert_row!(catalog);
     assert_row!(knots);
-    assert_eq!(STREAMS.len(), 5);
+    assert_row!(incidents);
+    assert_eq!(STREAMS.len(), 6);
 }

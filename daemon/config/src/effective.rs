@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::machine::{Axis, BusKind, Cpu, Machine};
+use crate::machine::{Axis, BusKind, Cpu, Machine, OverrunPolicy};
 use crate::schema;
 
 /// The machine as TOML with every default spelled out (`--print-config`).
@@ -42,7 +42,7 @@ pub fn hash(machine: &Machine) -> [u8; 32] {
 
 /// The tables between `[machine]` and the first `[[bus]]`.
 fn service(out: &mut Text, machine: &Machine) {
-    let Machine { host, source, recorder, gateways, .. } = machine;
+    let Machine { host, source, overrun, recorder, gateways, .. } = machine;
     out.table("[host]");
     match host.cpu {
         Cpu::Last => out.text(schema::CPU.key, "last"),
@@ -54,6 +54,15 @@ fn service(out: &mut Text, machine: &Machine) {
     out.table("[source]");
     out.value(schema::LEASE_MS.key, source.lease_ms);
     out.value(schema::HORIZON_MS.key, source.horizon_ms);
+    out.table("[overrun]");
+    match overrun.policy {
+        OverrunPolicy::SkipInPhase => out.text(schema::POLICY.key, "skip-in-phase"),
+        OverrunPolicy::StopAfter { missed_per_s_max } => {
+            out.text(schema::POLICY.key, "stop-after");
+            out.value(schema::MISSED_PER_S_MAX.key, missed_per_s_max);
+        }
+    }
+    out.value(schema::LATE_WAKE_US.key, overrun.late_wake_us);
     out.table("[recorder]");
     out.value(schema::ENABLED.key, recorder.enabled);
     out.value(schema::RING_S.key, recorder.ring_s);

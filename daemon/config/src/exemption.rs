@@ -13,6 +13,8 @@ pub enum Exemption {
     MemoryLock,
     /// `/dev/cpu_dma_latency` cannot be held at zero.
     CpuDmaLatency,
+    /// Reading the clock enters the kernel: the clock source has no vDSO.
+    VdsoClock,
     /// The runtime directory is not on tmpfs.
     Tmpfs,
     /// Gateways and loop run as one unix user.
@@ -23,12 +25,13 @@ pub enum Exemption {
 
 impl Exemption {
     /// Every exemption, in the order in which the daemon checks the host.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::PreemptRt,
         Self::IsolatedCpu,
         Self::Scheduler,
         Self::MemoryLock,
         Self::CpuDmaLatency,
+        Self::VdsoClock,
         Self::Tmpfs,
         Self::OneUser,
         Self::GatewayPriority,
@@ -43,6 +46,7 @@ impl Exemption {
             Self::Scheduler => "scheduler",
             Self::MemoryLock => "memory-lock",
             Self::CpuDmaLatency => "cpu-dma-latency",
+            Self::VdsoClock => "vdso-clock",
             Self::Tmpfs => "tmpfs",
             Self::OneUser => "one-user",
             Self::GatewayPriority => "gateway-priority",
@@ -58,6 +62,7 @@ impl Exemption {
             Self::Scheduler => "no permission for SCHED_FIFO: any busy program may delay a cycle",
             Self::MemoryLock => "memory cannot be locked: paging may delay a cycle",
             Self::CpuDmaLatency => "deep CPU sleep states stay on: every wake-up may be late",
+            Self::VdsoClock => "every reading of the clock is a system call: cycles cost more",
             Self::Tmpfs => {
                 "the runtime directory is not on tmpfs: disk write-back may delay a cycle"
             }

@@ -16,6 +16,8 @@ pub struct Machine {
     pub host: Host,
     /// What is expected of a source of knots.
     pub source: Source,
+    /// What late and missed cycles do.
+    pub overrun: Overrun,
     /// The flight recorder.
     pub recorder: Recorder,
     /// The two gateway passes of a cycle.
@@ -57,6 +59,27 @@ pub struct Source {
     pub lease_ms: u32,
     /// What the planner keeps ahead, 10..=60000 ms, at least [`Machine::horizon_ms_min`], default 1000.
     pub horizon_ms: u32,
+}
+
+/// What late and missed cycles do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overrun {
+    /// What missed cycles do to the machine.
+    pub policy: OverrunPolicy,
+    /// A wake-up later than this becomes an incident, 1..=10000 µs, default a quarter of the period.
+    pub late_wake_us: u32,
+}
+
+/// What missed cycles do to the machine. Whatever the policy, a late cycle skips grid points in phase and nothing is caught up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverrunPolicy {
+    /// Go on in phase; each gap is an incident (the default).
+    SkipInPhase,
+    /// The same, and stop on the path once more than `missed_per_s_max` cycles were missed within a second.
+    StopAfter {
+        /// 1..=1000 cycles, default 10.
+        missed_per_s_max: u32,
+    },
 }
 
 /// The flight recorder.

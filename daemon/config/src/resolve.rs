@@ -1,8 +1,8 @@
 //! From the document to the machine: all tables but the axes, the defaults, and the checks between tables.
 
 use crate::machine::{
-    Axis, Bus, BusKind, Cpu, Gateways, Group, Host, Limits, Machine, Recorder, Roles, Source,
-    horizon_ms_min,
+    Axis, Bus, BusKind, Cpu, Gateways, Group, Host, Limits, Machine, Overrun, OverrunPolicy,
+    Recorder, Roles, Source, horizon_ms_min,
 };
 use crate::report::Report;
 use crate::walk::{Given, Section, Spot};
@@ -88,6 +88,7 @@ pub(crate) fn machine(mut root: Section<'_>) -> Option<Machine> {
     let (name, period_us) = general(root.required_section(&schema::MACHINE));
     let (host, exempt_spot) = host(root.section("host"));
     let (source, horizon_spot) = source(root.section("source"), period_us);
+    let overrun = overrun(root.section("overrun"), period_us);
     let recorder = recorder(root.section("recorder"));
     let gateways =
         gateways(root.section("gateways"), period_us, host.as_ref().map(|host| host.priority_fifo));
@@ -124,6 +125,7 @@ pub(crate) fn machine(mut root: Section<'_>) -> Option<Machine> {
         period_us,
         host: host?,
         source,
+        overrun: overrun?,
         recorder: recorder?,
         gateways,
         roles: roles?,
@@ -237,6 +239,37 @@ fn source(mut section: Section<'_>, period_us: Option<u32>) -> (Option<Source>, 
     section.finish();
     let source = || Some(Source { lease_ms: lease_ms?, horizon_ms: horizon_ms? });
     (source(), horizon_spot)
+}
+
+fn overrun(mut section: Section<'_>, period_us: Option<u32>) -> Option<Overrun> {
+    let policy = section.text_if_present(&schema::POLICY);
+    let is_counted = section.has(schema::MISSED_PER_S_MAX.key);
+    let missed_per_s_max = section.whole_or(&schema::MISSED_PER_S_MAX, 10);
+    let stops = match policy {
+        Some(given) => match given.value {
+            "skip-in-phase" => Some(false),
+            "stop-after" => Some(true),
+            _ => {
+                let why = format!("is no overrun policy; {}", schema::POLICY.remedy);
+                given.spot.refuse(section.report(), &why);
+                None
+            }
+        },
+        None if section.has(schema::POLICY.key) => None,
+        None => Some(false),
+    };
+    if stops == Some(false) && is_counted {
+        let why = "counts for policy \"stop-after\" alone; set that policy, or remove this key";
+        section.refuse(schema::MISSED_PER_S_MAX.key, why);
+    }
+    let late_wake_us = section.whole_or(&schema::LATE_WAKE_US, period_us.unwrap_or(1000) / 4);
+    section.finish();
+    let policy = if stops? {
+        OverrunPolicy::StopAfter { missed_per_s_max: missed_per_s_max? }
+    } else {
+        OverrunPolicy::SkipInPhase
+    };
+    Some(Overrun { policy, late_wake_us: late_wake_us? })
 }
 
 fn recorder(mut section: Section<'_>) -> Option<Recorder> {

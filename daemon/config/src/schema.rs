@@ -103,6 +103,21 @@ pub(crate) const LEASE_MS: Whole = whole(
 pub(crate) const HORIZON_MS: Whole =
     whole("horizon_ms", (10, 60_000), "ms", "set what the planner keeps ahead, usually 1000");
 
+pub(crate) const POLICY: Other = other("policy", "write \"skip-in-phase\" or \"stop-after\"");
+pub(crate) const MISSED_PER_S_MAX: Whole = whole(
+    "missed_per_s_max",
+    (1, 1000),
+    "cycles",
+    "set how many cycles may be missed within a second before the machine stops, usually 10",
+);
+
+pub(crate) const LATE_WAKE_US: Whole = whole(
+    "late_wake_us",
+    (1, 10_000),
+    "µs",
+    "set how late a wake-up may be before it becomes an incident, usually a quarter of the period",
+);
+
 pub(crate) const ENABLED: Other = other("enabled", "write true or false");
 pub(crate) const RING_S: Whole =
     whole("ring_s", (1, 3600), "s", "set how far back the recorder reaches, usually 10");

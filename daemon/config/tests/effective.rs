@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use kadenz_config::machine::{
-    Axis, AxisKind, Bus, BusKind, Cpu, FollowingError, Gateways, Group, Host, Limits, Plant,
-    Recorder, Roles, Source,
+    Axis, AxisKind, Bus, BusKind, Cpu, FollowingError, Gateways, Group, Host, Limits, Overrun,
+    OverrunPolicy, Plant, Recorder, Roles, Source,
 };
 use kadenz_config::{DEMO_NAMES, Exemption, Machine, demo, effective_toml, hash};
 use proptest::prelude::*;
@@ -178,17 +178,23 @@ fn roles() -> impl Strategy<Value = Option<Roles>> {
 
 fn machine() -> impl Strategy<Value = Machine> {
     let cpu = prop_oneof![Just(Cpu::Last), (0_u16..=1023).prop_map(Cpu::Number)];
-    let exempt = prop::sample::subsequence(Exemption::ALL.to_vec(), 0..=8);
+    let exempt = prop::sample::subsequence(Exemption::ALL.to_vec(), 0..=9);
     let host = (cpu, 2_u8..=98, exempt).prop_map(|(cpu, priority_fifo, exempt)| Host {
         cpu,
         priority_fifo,
         exempt,
     });
+    let policy = prop_oneof![
+        Just(OverrunPolicy::SkipInPhase),
+        (1_u32..=1000).prop_map(|missed_per_s_max| OverrunPolicy::StopAfter { missed_per_s_max }),
+    ];
+    let overrun = (policy, 1_u32..=10_000)
+        .prop_map(|(policy, late_wake_us)| Overrun { policy, late_wake_us });
     let times = (name(), 100_u32..=10_000, 20_u32..=10_000, 1_u32..=3600, 1_u32..=65_536);
     let parts = prop::collection::vec((name(), 0..=i64::MAX as u64, name()), 1..=4);
     let axes = prop::collection::vec(axis(), 4..=8);
-    (times, any::<bool>(), host, roles(), parts, axes).prop_map(
-        |(times, enabled, mut host, roles, parts, mut axes)| {
+    (times, overrun, any::<bool>(), host, roles(), parts, axes).prop_map(
+        |(times, overrun, enabled, mut host, roles, parts, mut axes)| {
             let (name, period_us, lease_ms, ring_s, limit_mb) = times;
             if roles.is_none() && !host.exempt.contains(&Exemption::OneUser) {
                 host.exempt.push(Exemption::OneUser);
@@ -209,6 +215,7 @@ fn machine() -> impl Strategy<Value = Machine> {
                 period_us,
                 host,
                 source: Source { lease_ms, horizon_ms: 60_000 },
+                overrun,
                 recorder: Recorder { enabled, ring_s, limit_mb },
                 gateways,
                 roles,

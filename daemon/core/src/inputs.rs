@@ -115,6 +115,7 @@ pub fn encode(
     out.put(wake.wake_ns);
     let counts = (count_word(intake.request_count) << 16)
         | (count_word(intake.knot_count) << 8)
+        | (u32::from(intake.denied_call != 0) << 1)
         | u32::from(intake.shutdown != 0);
     out.put_pair(wake.skipped, counts);
     for axis in feedback.axes.iter().take(setup.axis_count) {
@@ -169,6 +170,7 @@ pub fn decode(setup: &Setup, words: &[u64]) -> Option<Inputs> {
     intake.request_count = usize::try_from((counts >> 16) & 0xff).ok()?;
     intake.knot_count = usize::try_from((counts >> 8) & 0xff).ok()?;
     intake.shutdown = u64::from(counts & 1);
+    intake.denied_call = u64::from((counts >> 1) & 1);
     if intake.request_count > REQUESTS_PER_CYCLE || intake.knot_count > KNOTS_PER_CYCLE {
         return None;
     }

@@ -49,6 +49,7 @@ fn header(setup: &Setup, wake: &Wake, state: &State) -> StateHeader {
         wake_ns: wake.wake_ns,
         period_ns: setup.period_ns,
         skipped: wake.skipped,
+        missed_recently: guard.missed.recently(),
         phase: guard.phase.code(),
         verdict: verdict.code(),
         reason: reason.code(),

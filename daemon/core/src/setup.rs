@@ -29,6 +29,9 @@ pub struct Setup {
     pub stop_path_time_s: f64,
     /// Grid points in a row that motion bridges; after more it restarts from rest.
     pub skips_bridged_max: u32,
+    /// Grid points that may be missed within one second before the machine stops; `None`: any number, phase
+    /// is kept and nothing stops for it.
+    pub missed_per_s_max: Option<u32>,
     /// Cycles the drives may take to reach, or to leave, Operation enabled.
     pub enable_cycles_max: u32,
 }

@@ -3,11 +3,11 @@
 
 use iceoryx2::port::update_connections::UpdateConnections;
 use kadenz_link::domain::{
-    CatalogHead, DomainError, DomainNode, Side, StateHead, catalog, events, health, state,
+    CatalogHead, DomainError, DomainNode, Side, StateHead, catalog, events, health, incidents,
+    state,
 };
-use shm_layout::EVENT_RING;
-use shm_layout::STATE_RING;
 use shm_layout::state::AxisState;
+use shm_layout::{EVENT_RING, INCIDENT_RING, STATE_RING};
 
 use crate::lanes::Outbound;
 
@@ -15,10 +15,12 @@ use crate::lanes::Outbound;
 pub(crate) struct Broadcast {
     state: state::Writer,
     events: events::Writer,
+    incidents: incidents::Writer,
     health: health::Writer,
     catalog: catalog::Writer,
     /// Kept: a service ends with its last participant.
-    _services: (state::Service, events::Service, health::Service, catalog::Service),
+    _services:
+        (state::Service, events::Service, incidents::Service, health::Service, catalog::Service),
     unsent: u64,
 }
 
@@ -28,14 +30,16 @@ impl Broadcast {
         let services = (
             state::service(node, Side::Gateway)?,
             events::service(node, Side::Gateway)?,
+            incidents::service(node, Side::Gateway)?,
             health::service(node, Side::Gateway)?,
             catalog::service(node, Side::Gateway)?,
         );
         Ok(Self {
             state: state::writer(&services.0, axis_count)?,
             events: events::writer(&services.1)?,
-            health: health::writer(&services.2)?,
-            catalog: catalog::writer(&services.3, axis_count)?,
+            incidents: incidents::writer(&services.2)?,
+            health: health::writer(&services.3)?,
+            catalog: catalog::writer(&services.4, axis_count)?,
             _services: services,
             unsent: 0,
         })
@@ -63,6 +67,10 @@ impl Broadcast {
             let Some(event) = outbound.next_event() else { break };
             self.unsent += u64::from(self.events.send_copy(event).is_err());
         }
+        for _ in 0..INCIDENT_RING {
+            let Some(incident) = outbound.next_incident() else { break };
+            self.unsent += u64::from(self.incidents.send_copy(incident).is_err());
+        }
         grid_ns
     }
 
@@ -86,6 +94,7 @@ impl Broadcast {
     pub(crate) fn welcome(&mut self) {
         let welcomed = [
             self.events.update_connections().is_ok(),
+            self.incidents.update_connections().is_ok(),
             self.health.update_connections().is_ok(),
             self.catalog.update_connections().is_ok(),
         ];

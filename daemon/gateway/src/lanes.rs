@@ -2,17 +2,20 @@
 
 use std::os::fd::OwnedFd;
 
-use kadenz_handover::{CATALOG_REGION, EVENT_REGION, HEALTH_REGION, STATE_REGION, Terms, contract};
+use kadenz_handover::{
+    CATALOG_REGION, EVENT_REGION, HEALTH_REGION, INCIDENT_REGION, STATE_REGION, Terms, contract,
+};
 use kadenz_lanes::{BroadcastReader, GaugeReader, Lanes, Read, Sealing};
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::event::Event;
 use shm_layout::health::Health;
+use shm_layout::incident::Incident;
 use shm_layout::state::{AxisState, StateHeader};
 use shm_layout::{LAYOUT_HASH, STATE_RING};
 
 use crate::failure::Failure;
 
-/// Events that a new gateway gives again, so that none is missing across its restart. As many as a
+/// Events, and incidents, that a new gateway gives again, so that none is missing across its restart. As many as a
 /// new subscriber is given from the stream's history.
 const EVENTS_AGAIN: u64 = 64;
 
@@ -25,6 +28,7 @@ pub(crate) fn open_inbound(fd: OwnedFd) -> Result<Lanes, Failure> {
 pub(crate) struct Outbound {
     state: BroadcastReader<'static>,
     events: BroadcastReader<'static>,
+    incidents: BroadcastReader<'static>,
     health: GaugeReader<'static>,
     catalog: (CatalogHeader, Vec<CatalogAxis>),
     axis_count: usize,
@@ -52,9 +56,12 @@ impl Outbound {
         }
         let events = lanes.ring_reader(EVENT_REGION)?;
         let again_from = events.head().saturating_sub(EVENTS_AGAIN);
+        let incidents = lanes.ring_reader(INCIDENT_REGION)?;
+        let incidents_from = incidents.head().saturating_sub(EVENTS_AGAIN);
         Ok(Self {
             state: lanes.ring_reader(STATE_REGION)?,
             events: events.resume_at(again_from),
+            incidents: incidents.resume_at(incidents_from),
             health: lanes.gauge_reader(HEALTH_REGION)?,
             catalog: catalog(&lanes.read_block(CATALOG_REGION)?, axis_count)?,
             axis_count,
@@ -98,16 +105,14 @@ impl Outbound {
     /// The next event in order.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         let mut words = [0; Event::WORDS];
-        // BOUND: after a loss the cursor stands where the ring still is; a few tries find it.
-        for _ in 0..4 {
-            match self.events.read_next(&mut words) {
-                Read::Record { words: Event::WORDS, .. } => return Some(Event::from_words(&words)),
-                Read::Record { .. } => self.malformed += 1,
-                Read::Lost { .. } => {}
-                Read::Empty => return None,
-            }
-        }
-        None
+        next(&mut self.events, &mut words, &mut self.malformed).then(|| Event::from_words(&words))
+    }
+
+    /// The next incident in order.
+    pub(crate) fn next_incident(&mut self) -> Option<Incident> {
+        let mut words = [0; Incident::WORDS];
+        next(&mut self.incidents, &mut words, &mut self.malformed)
+            .then(|| Incident::from_words(&words))
     }
 
     /// Counters and histograms as they are now.
@@ -124,8 +129,22 @@ impl Outbound {
 
     /// Records that were overwritten before they were read, and records that made no sense.
     pub(crate) fn losses(&self) -> (u64, u64) {
-        (self.state.lost() + self.events.lost(), self.malformed)
+        (self.state.lost() + self.events.lost() + self.incidents.lost(), self.malformed)
     }
+}
+
+/// Copies the next record that fills `words` exactly; whether there was one.
+fn next(ring: &mut BroadcastReader<'static>, words: &mut [u64], malformed: &mut u64) -> bool {
+    // BOUND: after a loss the cursor stands where the ring still is; a few tries find it.
+    for _ in 0..4 {
+        match ring.read_next(words) {
+            Read::Record { words: length, .. } if length == words.len() => return true,
+            Read::Record { .. } => *malformed += 1,
+            Read::Lost { .. } => {}
+            Read::Empty => return false,
+        }
+    }
+    false
 }
 
 fn state(words: &[u64], axis_count: usize) -> Option<(StateHeader, &[u64])> {

@@ -4,17 +4,21 @@ use kadenz_lanes::{Contract, LaneError, Layout};
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::event::Event;
 use shm_layout::health::Health;
+use shm_layout::incident::Incident;
 use shm_layout::knot::batch_words_max;
 use shm_layout::request::Request;
 use shm_layout::state::{AxisState, StateHeader};
 use shm_layout::{
-    EVENT_RING, LAYOUT_HASH, REQUEST_RING, SOURCES_MAX, STATE_RING, VERSION_MAJOR, VERSION_MINOR,
+    EVENT_RING, INCIDENT_RING, LAYOUT_HASH, REQUEST_RING, SOURCES_MAX, STATE_RING, VERSION_MAJOR,
+    VERSION_MINOR,
 };
 
 /// Outbound ring: one `StateHeader` and `axis_count` `AxisState` per cycle.
 pub const STATE_REGION: &str = "state";
 /// Outbound ring: one `Event` per record.
 pub const EVENT_REGION: &str = "events";
+/// Outbound ring: one `Incident` per record, written by kadenzd's mainland.
+pub const INCIDENT_REGION: &str = "incidents";
 /// Outbound gauges: gauge i is word i of `Health`; the gateway fills in `sampled_ns`.
 pub const HEALTH_REGION: &str = "health";
 /// Outbound block: one `CatalogHeader` and `axis_count` `CatalogAxis`.
@@ -46,6 +50,7 @@ pub fn outbound_layout(axis_count: usize) -> Result<Layout, LaneError> {
     Layout::new(contract())
         .ring(STATE_REGION, STATE_RING, state_words)?
         .ring(EVENT_REGION, EVENT_RING, Event::WORDS)?
+        .ring(INCIDENT_REGION, INCIDENT_RING, Incident::WORDS)?
         .gauges(HEALTH_REGION, Health::WORDS)?
         .block(CATALOG_REGION, catalog_words)
 }

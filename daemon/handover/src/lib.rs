@@ -23,8 +23,8 @@ mod client;
 
 pub use client::{ClientError, Handover, Tether, request};
 pub use lanes::{
-    CATALOG_REGION, EVENT_REGION, HEALTH_REGION, REQUEST_REGION, STATE_REGION, contract,
-    mailbox_region, operate_inbound_layout, outbound_layout, plan_inbound_layout,
+    CATALOG_REGION, EVENT_REGION, HEALTH_REGION, INCIDENT_REGION, REQUEST_REGION, STATE_REGION,
+    contract, mailbox_region, operate_inbound_layout, outbound_layout, plan_inbound_layout,
 };
 pub use message::{Grant, Terms};
 pub use role_table::{RoleRefusal, RoleTable};

@@ -1,5 +1,5 @@
 //! From the configuration to what the island and the catalog are told.
-use kadenz_config::machine::{AxisKind, BusKind, Machine};
+use kadenz_config::machine::{AxisKind, BusKind, Machine, OverrunPolicy};
 use servo_core::motion::AxisLimits;
 use servo_core::setup::{AxisSetup, BusSetup, Setup};
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
@@ -47,6 +47,10 @@ pub fn setup(machine: &Machine, daemon_id: u64) -> Setup {
         lease_ns: u64::from(machine.source.lease_ms) * 1_000_000,
         stop_path_time_s: machine.stop_path_time_s(),
         skips_bridged_max: SKIPS_BRIDGED_MAX,
+        missed_per_s_max: match machine.overrun.policy {
+            OverrunPolicy::SkipInPhase => None,
+            OverrunPolicy::StopAfter { missed_per_s_max } => Some(missed_per_s_max),
+        },
         enable_cycles_max: cycles(ENABLE_MS_MAX),
     };
     for (index, (slot, axis)) in setup.axes.iter_mut().zip(&machine.axes).enumerate() {

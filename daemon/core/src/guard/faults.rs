@@ -6,13 +6,46 @@ use super::Guard;
 use crate::drive::DriveState;
 use crate::events::Events;
 use crate::motion::next::Motion;
-use crate::ports::{Feedback, Wake};
+use crate::ports::{Feedback, Intake, Wake};
 use crate::setup::Setup;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Grid points missed within the present second. Seconds stand end to end, counted on the grid.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Missed {
+    second_began_ns: u64,
+    count: u32,
+}
+
+impl Missed {
+    /// None yet.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { second_began_ns: 0, count: 0 }
+    }
+
+    /// How many it were at the last pass.
+    #[must_use]
+    pub const fn recently(&self) -> u32 {
+        self.count
+    }
+
+    fn count(&mut self, wake: &Wake) -> u32 {
+        if wake.grid_ns.saturating_sub(self.second_began_ns) >= SECOND_NS {
+            self.second_began_ns = wake.grid_ns;
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(wake.skipped);
+        self.count
+    }
+}
 
 pub(super) fn check(
     setup: &Setup,
     wake: &Wake,
     feedback: &Feedback,
+    intake: &Intake,
     motion: &Motion,
     guard: &mut Guard,
     events: &mut Events,
@@ -21,8 +54,15 @@ pub(super) fn check(
         let skipped = f64::from(wake.skipped);
         events.push_full(EventKind::CyclesSkipped, NO_AXIS, 0, 0, 0, [skipped, 0.0]);
     }
+    let missed = guard.missed.count(wake);
     if guard.phase == Phase::Disabled || guard.phase == Phase::Disabling {
         return;
+    }
+    if setup.missed_per_s_max.is_some_and(|missed_max| missed > missed_max) {
+        guard.latch_stop(Reason::CyclesMissed, NO_AXIS);
+    }
+    if intake.denied_call != 0 {
+        guard.latch_stop(Reason::DeniedCall, NO_AXIS);
     }
     for (bus, known) in feedback.buses.iter().zip(&setup.buses).take(setup.bus_count) {
         if bus.lost_in_row > known.lost_in_row_max {

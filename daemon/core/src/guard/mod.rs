@@ -13,10 +13,11 @@ use crate::ports::{Feedback, Intake, Wake};
 use crate::setup::Setup;
 
 mod drives;
-mod faults;
+pub mod faults;
 mod requests;
 pub mod source;
 
+use faults::Missed;
 use source::Source;
 
 /// What motion has to do in this cycle.
@@ -74,6 +75,8 @@ pub struct Guard {
     pub rate_override: f64,
     /// The source that is followed.
     pub source: Source,
+    /// Grid points missed of late.
+    pub missed: Missed,
     /// Cycles in the present phase.
     phase_cycles: u32,
     /// Cycles in a row that an axis was outside its following-error window.
@@ -98,6 +101,7 @@ impl Guard {
             reason_axis: NO_AXIS,
             rate_override: 1.0,
             source: Source::new(),
+            missed: Missed::none(),
             phase_cycles: 0,
             window_left_cycles: [0; AXES_MAX],
             sound_mask: 0,
@@ -194,7 +198,7 @@ pub fn judge(
     drives::tell(setup, feedback, guard, events);
     requests::answer(setup, wake, feedback, intake, motion, guard, events);
     source::hear(setup, wake, intake, motion, guard, events);
-    faults::check(setup, wake, feedback, motion, guard, events);
+    faults::check(setup, wake, feedback, intake, motion, guard, events);
     let drop_path = advance_phase(setup, feedback, motion, guard, events);
     guard.tell_verdict(events);
     if guard.has_ended() && !had_ended {

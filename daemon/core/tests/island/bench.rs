@@ -56,6 +56,7 @@ fn setup() -> Setup {
         lease_ns: 50_000_000,
         stop_path_time_s: 0.5,
         skips_bridged_max: 4,
+        missed_per_s_max: None,
         enable_cycles_max: ENABLE_CYCLES_MAX,
     }
 }
