@@ -7,4 +7,6 @@ pub mod boot;
 pub mod rt;
 mod sys;
 
-pub use sys::{CountingAllocator, count_rt_allocations, rt_allocations};
+pub use sys::{
+    GatedAllocator, denied_calls, denied_last, gate_rt_allocations, rt_allocations,
+};

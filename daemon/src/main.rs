@@ -1,9 +1,6 @@
 //! The life of the daemon, in order: configuration, host, lanes, buses, loop, park, exit code.
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc;
-use std::sync::{Arc, Barrier};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -12,18 +9,19 @@ use kadenz_config::Machine;
 use kadenz_handover::Server;
 use kadenz_lanes::{BroadcastReader, BroadcastWriter, GaugeReader, RingGeometry, View, Word};
 use kadenz_paths::RuntimeDir;
-use kadenzd::CountingAllocator;
-use kadenzd::boot::attribution::Attribution;
-use kadenzd::boot::host::{self, HostReady, Lack};
+use kadenzd::GatedAllocator;
+use kadenzd::boot::host::{self, Lack};
+use kadenzd::boot::incidents::{Incidents, Watched};
 use kadenzd::boot::journal::Journal;
 use kadenzd::boot::report::Report;
 use kadenzd::boot::saver::{Saver, create_ring};
+use kadenzd::boot::thread::RtThread;
 use kadenzd::boot::{machine as described, outlets};
 use kadenzd::rt::Loop;
 use kadenzd::rt::bus_sim::SimBus;
 use kadenzd::rt::lanes::Wish;
 use kadenzd::rt::recorder::FlightRecorder;
-use kadenzd::rt::stats::{Gap, Stats};
+use kadenzd::rt::stats::{PassNote, StageTimes, Stats};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use servo_core::State;
@@ -31,7 +29,7 @@ use servo_core::setup::Setup;
 use shm_layout::health::Health;
 
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
+static ALLOCATOR: GatedAllocator = GatedAllocator;
 
 static WISH: Wish = Wish::new();
 
@@ -39,12 +37,10 @@ static WISH: Wish = Wish::new();
 const MAINLAND_MS: u16 = 20;
 /// Between two looks at the evidence, at least.
 const LOOK_TIME_MIN: Duration = Duration::from_millis(5);
-/// Gaps in the grid the mainland may be behind with.
-const GAP_SLOTS: usize = 256;
+/// Passes the mainland may be behind with: 0.8 s at 20 kHz.
+const NOTE_SLOTS: usize = 16_384;
 /// Cycles that pass before gateways are served.
 const FIRST_CYCLES: u64 = 20;
-/// The RT thread's stack, all of it locked and present.
-const RT_STACK_BYTES: usize = 2 << 20;
 
 /// The servo loop of one machine.
 #[derive(Parser)]
@@ -118,7 +114,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let health = lanes.health;
     let server = Server::bind(dir.clone(), lanes.roles, lanes.offer).or_fail(EX_OSERR)?;
     let (recorder, saver) = recorder(options, &machine, &setup, &dir).or_fail(EX_OSERR)?;
-    let (gaps_in, gaps_out) = gap_ring().or_fail(EX_SOFTWARE)?;
+    let (notes_in, notes_out) = note_ring().or_fail(EX_SOFTWARE)?;
     let bus = SimBus::new(&machine).or_fail(kadenz_config::EXIT_CODE)?;
 
     let servo = Loop {
@@ -126,25 +122,33 @@ fn run(options: &Options) -> Result<(), Failure> {
         state: Box::new(State::new()),
         bus,
         lanes: lanes.ends,
-        stats: Stats::new(lanes.gauges, gaps_in, setup.daemon_id),
+        stats: Stats::new(lanes.gauges, notes_in, setup.daemon_id),
         recorder,
+        stopwatch: StageTimes::default(),
     };
-    let started = start(servo, &machine, ready).or_fail(EX_OSERR)?;
-    say_what_is_missing(&started.lacks);
+    let thread = RtThread::start(servo, &machine, ready).or_fail(EX_OSERR)?;
+    say_what_is_missing(&thread.lacks);
     log::info!(
         "{}: {} axes, {} µs, CPU {}, daemon {:016x}, runtime directory {}",
         machine.name,
         machine.axes.len(),
         machine.period_us,
-        started.cpu,
+        thread.cpu,
         setup.daemon_id,
         dir.as_path().display()
     );
-    let attribution =
-        Attribution::new(gaps_out, lanes.mainland_gauges, started.cpu, started.thread_id);
-    started.go.wait();
-    await_first_cycles(&health, &started.thread);
-    let ended = tend(server, saver, attribution, &signals, started.thread);
+    let incidents = Incidents::new(Watched {
+        notes: notes_out,
+        gauges: lanes.mainland_gauges,
+        incidents: lanes.incidents,
+        wish: &WISH,
+        cpu: thread.cpu,
+        thread_id: thread.thread_id,
+        late_wake_ns: u64::from(machine.overrun.late_wake_us) * 1_000,
+    });
+    thread.let_go();
+    await_first_cycles(&health, &thread);
+    let ended = tend(server, saver, incidents, &signals, &thread);
     println!("{}", Report { health: &health });
     ended.or_fail(EX_SOFTWARE)
 }
@@ -200,45 +204,11 @@ fn recorder(
     Ok((Some(FlightRecorder::new(writer)), saver))
 }
 
-fn gap_ring() -> anyhow::Result<(BroadcastWriter<'static>, BroadcastReader<'static>)> {
-    let geometry = RingGeometry::new(GAP_SLOTS, Gap::WORDS)?;
+fn note_ring() -> anyhow::Result<(BroadcastWriter<'static>, BroadcastReader<'static>)> {
+    let geometry = RingGeometry::new(NOTE_SLOTS, PassNote::WORDS)?;
     let words: Vec<Word> = (0..geometry.words()).map(|_| Word::new(0)).collect();
     let words: &'static [Word] = Vec::leak(words);
     Ok((BroadcastWriter::new(words, geometry)?, BroadcastReader::new(View::new(words), geometry)?))
-}
-
-/// A loop whose thread is ready and waits for the word.
-struct Started {
-    thread: JoinHandle<()>,
-    thread_id: i32,
-    cpu: usize,
-    lacks: Vec<Lack>,
-    go: Arc<Barrier>,
-    _host: Arc<HostReady>,
-}
-
-fn start(mut servo: Loop<SimBus>, machine: &Machine, ready: HostReady) -> anyhow::Result<Started> {
-    let (tell, told) = mpsc::channel();
-    let go = Arc::new(Barrier::new(2));
-    let ready = Arc::new(ready);
-    let (machine, waits, host) = (machine.clone(), Arc::clone(&go), Arc::clone(&ready));
-    let thread = thread::Builder::new()
-        .name("kadenz-rt".to_owned())
-        .stack_size(RT_STACK_BYTES)
-        .spawn(move || {
-            let outcome = host::become_rt_thread(&machine, &host);
-            let fit = outcome.is_ok();
-            let thread_id = nix::unistd::gettid().as_raw();
-            if tell.send(outcome.map(|lacks| (lacks, thread_id))).is_ok() && fit {
-                drop(tell);
-                waits.wait();
-                servo.run();
-            }
-        })
-        .context("starting the RT thread")?;
-    let (lacks, thread_id) = told.recv().context("the RT thread ended at once")??;
-    let lacks = ready.lacks.iter().cloned().chain(lacks).collect();
-    Ok(Started { thread, thread_id, cpu: ready.cpu, lacks, go, _host: ready })
 }
 
 fn say_what_is_missing(lacks: &[Lack]) {
@@ -254,10 +224,10 @@ fn say_what_is_missing(lacks: &[Lack]) {
 
 /// Nobody is served before the loop runs and the drives have been heard: a request that came earlier
 /// would be refused for want of feedback.
-fn await_first_cycles(health: &GaugeReader<'static>, thread: &JoinHandle<()>) {
+fn await_first_cycles(health: &GaugeReader<'static>, thread: &RtThread) {
     let cycles = core::mem::offset_of!(Health, cycles) / 8;
-    while health.get(cycles).unwrap_or(0) < FIRST_CYCLES && !thread.is_finished() {
-        thread::sleep(Duration::from_millis(1));
+    while health.get(cycles).unwrap_or(0) < FIRST_CYCLES && !thread.has_ended() && !thread.is_gone() {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -265,13 +235,13 @@ fn await_first_cycles(health: &GaugeReader<'static>, thread: &JoinHandle<()>) {
 fn tend(
     mut server: Server,
     mut saver: Option<Saver>,
-    mut attribution: Attribution,
+    mut incidents: Incidents,
     signals: &SignalFd,
-    thread: JoinHandle<()>,
+    thread: &RtThread,
 ) -> anyhow::Result<()> {
     let mut journal = Journal::new(Instant::now());
     let mut looked = Instant::now();
-    while !thread.is_finished() {
+    while !thread.has_ended() && !thread.is_gone() {
         let happenings = server.poll(MAINLAND_MS);
         let now = Instant::now();
         journal.log(&happenings, now);
@@ -284,13 +254,13 @@ fn tend(
         }
         // A flooded socket cuts the wait short, and each look costs reads of /proc and memory.
         if now.duration_since(looked) >= LOOK_TIME_MIN {
-            attribution.look();
+            incidents.look();
             looked = now;
         }
     }
-    attribution.finish();
+    incidents.finish();
     if let Some(saver) = &mut saver {
         saver.save();
     }
-    thread.join().map_err(|_| anyhow!("the RT thread panicked"))
+    if thread.has_ended() { Ok(()) } else { Err(anyhow!("the RT thread is gone")) }
 }

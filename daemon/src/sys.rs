@@ -1,36 +1,41 @@
-//! The unsafe of this crate: a counting allocator, and a file on tmpfs seen as lane words.
+//! The unsafe of this crate: a gated allocator, the handler of denied calls, a file on tmpfs seen as lane words.
 #![expect(
     unsafe_code,
-    reason = "the allocator trait and the mapping need it; nothing else lives here"
+    reason = "the allocator trait, signal handler and mapping need it; nothing else lives here"
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kadenz_lanes::Word;
 use memmap2::{MmapMut, MmapOptions};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 static RT_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// Set on the RT thread while its loop runs. Const, so that asking it never allocates.
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
+    static GATED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The system allocator, which counts what the RT thread asks of it while its loop runs.
-pub struct CountingAllocator;
+/// The system allocator behind a gate that is closed to the RT thread while its loop runs: a release
+/// build counts what is asked all the same, a build with debug assertions aborts.
+pub struct GatedAllocator;
 
 fn note() {
-    if COUNTED.get() {
+    if GATED.get() {
         // ORDERING: relaxed, a counter that stands for itself.
         RT_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        if cfg!(debug_assertions) {
+            std::process::abort();
+        }
     }
 }
 
 // SAFETY: every call goes to `System` unchanged; `note` neither allocates nor unwinds.
-unsafe impl GlobalAlloc for CountingAllocator {
+unsafe impl GlobalAlloc for GatedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note();
         // SAFETY: the caller's promise about `layout` is passed on.
@@ -43,9 +48,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
-/// Counts this thread's allocations from now on (`true`), or no longer (`false`).
-pub fn count_rt_allocations(counted: bool) {
-    COUNTED.set(counted);
+/// Closes the gate to this thread (`true`), or opens it (`false`).
+pub fn gate_rt_allocations(closed: bool) {
+    GATED.set(closed);
 }
 
 /// Allocations and frees of the RT thread since its loop began.
@@ -54,6 +59,70 @@ pub fn rt_allocations() -> u64 {
     // ORDERING: relaxed, a counter that stands for itself.
     RT_ALLOCATIONS.load(Ordering::Relaxed)
 }
+
+static DENIED_CALLS: AtomicU32 = AtomicU32::new(0);
+static DENIED_LAST: AtomicU32 = AtomicU32::new(0);
+
+/// Calls that a filter denied to threads of this process.
+#[must_use]
+pub fn denied_calls() -> u32 {
+    // ORDERING: relaxed, a counter that stands for itself.
+    DENIED_CALLS.load(Ordering::Relaxed)
+}
+
+/// Number of the call that was denied last; 0 when none was.
+#[must_use]
+pub fn denied_last() -> u32 {
+    // ORDERING: relaxed, a number that stands for itself.
+    DENIED_LAST.load(Ordering::Relaxed)
+}
+
+/// Forgets the calls denied so far: a probe's, before the loop.
+pub(crate) fn forget_denied() {
+    // ORDERING: relaxed, as above.
+    DENIED_CALLS.store(0, Ordering::Relaxed);
+    // ORDERING: relaxed, as above.
+    DENIED_LAST.store(0, Ordering::Relaxed);
+}
+
+/// `si_code` of a SIGSYS that a seccomp filter raised (siginfo.h); anybody may send the signal.
+const SYS_SECCOMP: libc::c_int = 1;
+
+/// Has denied calls counted from now on, in every thread: each returns ENOSYS to its caller.
+///
+/// # Errors
+/// Whatever sigaction says.
+pub(crate) fn count_denied_calls() -> nix::Result<()> {
+    let handler = SigHandler::SigAction(on_denied_call);
+    let action = SigAction::new(handler, SaFlags::SA_SIGINFO, SigSet::empty());
+    // SAFETY: the handler stores into atomics and into the context it is given, nothing else.
+    unsafe { sigaction(Signal::SIGSYS, &action) }.map(|_before| ())
+}
+
+extern "C" fn on_denied_call(
+    _signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the kernel hands over a valid siginfo_t.
+    if unsafe { (*info).si_code } != SYS_SECCOMP {
+        return;
+    }
+    // SAFETY: and a valid ucontext_t, which nobody else sees while the handler runs.
+    let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    #[expect(clippy::cast_sign_loss, reason = "an index of libc's, not negative")]
+    let result = &mut registers[libc::REG_RAX as usize];
+    // The call was not made, so the register still holds its number (seccomp(2), SECCOMP_RET_TRAP).
+    let number = u32::try_from(*result).unwrap_or(u32::MAX);
+    *result = -i64::from(libc::ENOSYS);
+    // ORDERING: relaxed, a number that stands for itself.
+    DENIED_LAST.store(number, Ordering::Relaxed);
+    // ORDERING: relaxed, a counter; who sees it may read the number before or after it.
+    DENIED_CALLS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("the handler of denied calls knows the registers of x86_64 alone");
 
 /// Maps all of `file` for reading and writing, its pages present, for the rest of the process.
 ///

@@ -125,6 +125,11 @@ pub trait Bus {
     fn receive(&mut self, feedback: &mut Feedback);
     /// Sends commands; tells each axis's target in drive counts, for the record.
     fn send(&mut self, commands: &Commands, target_counts: &mut [i32; AXES_MAX]);
+    /// How much longer than its bound the last `receive` waited for an answer, ns; 0 for a bus that never
+    /// waits. It measures; nothing of it may flow back into the island.
+    fn late_ns(&self) -> u32 {
+        0
+    }
 }
 
 /// What one source's newest batch says about itself.

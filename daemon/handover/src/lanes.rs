@@ -18,7 +18,7 @@ pub const STATE_REGION: &str = "state";
 /// Outbound ring: one `Event` per record.
 pub const EVENT_REGION: &str = "events";
 /// Outbound ring: one `Incident` per record, written by kadenzd's mainland.
-pub const INCIDENT_REGION: &str = "incidents";
+pub const INCIDENT_REGION: &str = "incident";
 /// Outbound gauges: gauge i is word i of `Health`; the gateway fills in `sampled_ns`.
 pub const HEALTH_REGION: &str = "health";
 /// Outbound block: one `CatalogHeader` and `axis_count` `CatalogAxis`.

@@ -10,7 +10,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::Pid;
 use thread_priority::unix::{
@@ -18,6 +18,8 @@ use thread_priority::unix::{
     set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
 };
 use thread_priority::{ThreadPriority, ThreadPriorityValue};
+
+use super::restriction;
 
 /// Stack touched before the loop begins; the loop's frames need far less.
 const PREFAULT_BYTES: usize = 256 * 1024;
@@ -42,6 +44,8 @@ pub struct HostReady {
     pub cpu: usize,
     /// What is missing and exempted.
     pub lacks: Vec<Lack>,
+    /// Whether reading the clock is a system call here.
+    pub clock_enters_kernel: bool,
     _cpu_dma_latency: Option<File>,
 }
 
@@ -64,8 +68,12 @@ pub fn prepare(machine: &Machine, runtime_dir: &Path) -> anyhow::Result<HostRead
     check(Exemption::OneUser, own_users(machine));
     let mut cpu_dma_latency = None;
     check(Exemption::CpuDmaLatency, no_deep_sleep().map(|file| cpu_dma_latency = Some(file)));
+    let clock_enters_kernel = restriction::clock_enters_kernel()?;
+    if clock_enters_kernel {
+        lacks.push(Lack { name: Exemption::VdsoClock, found: slow_clock() });
+    }
     refuse_unexempted(machine, &lacks)?;
-    Ok(HostReady { cpu, lacks, _cpu_dma_latency: cpu_dma_latency })
+    Ok(HostReady { cpu, lacks, clock_enters_kernel, _cpu_dma_latency: cpu_dma_latency })
 }
 
 /// Makes the calling thread the RT thread: signals blocked, stack present, pinned, FIFO; all read back.
@@ -73,7 +81,10 @@ pub fn prepare(machine: &Machine, runtime_dir: &Path) -> anyhow::Result<HostRead
 /// # Errors
 /// What could not be had and is not exempted.
 pub fn become_rt_thread(machine: &Machine, ready: &HostReady) -> anyhow::Result<Vec<Lack>> {
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
+    let mut blocked = SigSet::all();
+    // A denied call is told by it; blocked, it would end the process.
+    blocked.remove(Signal::SIGSYS);
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)
         .context("blocking signals on the RT thread")?;
     prefault_stack();
     pin(ready.cpu)?;
@@ -177,6 +188,12 @@ fn has_ipc_lock(status: &str) -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     bits.is_some_and(|bits| bits & (1 << 14) != 0)
+}
+
+fn slow_clock() -> String {
+    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let source = std::fs::read_to_string(path).unwrap_or_default();
+    format!("clock source `{}` has no vDSO; boot with clocksource=tsc", source.trim())
 }
 
 fn tmpfs(dir: &Path) -> anyhow::Result<()> {

@@ -1,8 +1,10 @@
 //! The mainland: everything that happens before the loop and beside it. May allocate, lock and wait.
+pub mod restriction;
 pub mod host;
+pub mod thread;
 pub mod machine;
 pub mod outlets;
-pub mod attribution;
+pub mod incidents;
 pub mod saver;
 pub mod replay;
 pub mod report;

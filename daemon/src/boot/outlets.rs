@@ -2,10 +2,10 @@
 use anyhow::Context;
 use kadenz_config::machine::Machine;
 use kadenz_handover::{
-    CATALOG_REGION, EVENT_REGION, HEALTH_REGION, Offer, REQUEST_REGION, RoleTable, STATE_REGION,
+    CATALOG_REGION, EVENT_REGION, HEALTH_REGION, INCIDENT_REGION, Offer, REQUEST_REGION, RoleTable, STATE_REGION,
     Terms, mailbox_region, operate_inbound_layout, outbound_layout, plan_inbound_layout,
 };
-use kadenz_lanes::{GaugeReader, GaugeWriter, Lanes, Sealing};
+use kadenz_lanes::{BroadcastWriter, GaugeReader, GaugeWriter, Lanes, Sealing};
 use servo_core::setup::Setup;
 use shm_layout::SOURCES_MAX;
 use shm_layout::catalog::CatalogAxis;
@@ -21,6 +21,8 @@ pub struct Outlets {
     pub gauges: GaugeWriter<'static>,
     /// For what the mainland attributes.
     pub mainland_gauges: GaugeWriter<'static>,
+    /// For what the mainland finds out about breaches of timing.
+    pub incidents: BroadcastWriter<'static>,
     /// For the mainland to read statistics.
     pub health: GaugeReader<'static>,
     /// For gateways.
@@ -71,6 +73,7 @@ pub fn create(machine: &Machine, setup: &Setup, wish: &'static Wish) -> anyhow::
         ends,
         gauges: outbound.gauge_writer(HEALTH_REGION)?,
         mainland_gauges: outbound.gauge_writer(HEALTH_REGION)?,
+        incidents: outbound.ring_writer(INCIDENT_REGION)?,
         health: outbound.gauge_reader(HEALTH_REGION)?,
         offer: Offer {
             terms,

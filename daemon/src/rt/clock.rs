@@ -16,12 +16,29 @@ pub fn now_ns() -> u64 {
     })
 }
 
+/// Sleeps until CLOCK_MONOTONIC shows `due_ns`; gives how many system calls that took.
+pub fn sleep_until(due_ns: u64) -> u64 {
+    let due = TimeSpec::new(
+        i64::try_from(due_ns / 1_000_000_000).unwrap_or(i64::MAX),
+        i64::try_from(due_ns % 1_000_000_000).unwrap_or(0),
+    );
+    let mut calls = 1;
+    // BOUND: each return is either the due time or one signal, and SIGSYS is the only one let through.
+    while clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due)
+        == Err(Errno::EINTR)
+    {
+        calls += 1;
+    }
+    calls
+}
+
 /// Wakes the loop at grid points.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     grid: Grid,
     index: u64,
     skipped: u32,
+    calls: u64,
 }
 
 impl Clock {
@@ -29,21 +46,20 @@ impl Clock {
     #[must_use]
     pub fn starting_soon(period_ns: u64) -> Self {
         let origin_ns = now_ns().saturating_add(period_ns.saturating_mul(10));
-        Self { grid: Grid::new(origin_ns, period_ns), index: 0, skipped: 0 }
+        Self { grid: Grid::new(origin_ns, period_ns), index: 0, skipped: 0, calls: 0 }
     }
 
     /// Sleeps until the next grid point; gives the one reading of time of the cycle that begins.
-    pub fn wait(&self) -> Wake {
+    pub fn wait(&mut self) -> Wake {
         let grid_ns = self.grid.due_ns(self.index);
-        let due = TimeSpec::new(
-            i64::try_from(grid_ns / 1_000_000_000).unwrap_or(i64::MAX),
-            i64::try_from(grid_ns % 1_000_000_000).unwrap_or(0),
-        );
-        // BOUND: each return is either the due time or one signal; the RT thread blocks all signals.
-        while clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due)
-            == Err(Errno::EINTR)
-        {}
+        self.calls = self.calls.saturating_add(sleep_until(grid_ns));
         Wake { grid_index: self.index, grid_ns, wake_ns: now_ns(), skipped: self.skipped }
+    }
+
+    /// System calls made so far.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// The cycle that woke at `wake` ends now: chooses its successor. Gives how many grid points that skips.

@@ -1,5 +1,5 @@
 //! The loop's ends of the lanes: copies out and in, a bounded number of words per cycle.
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kadenz_lanes::{BroadcastReader, BroadcastWriter, MailboxReader, Read, Ticket};
 use servo_core::ports::{Intake, Lanes, RawKnot, SourceBrief, Wanted};
@@ -15,27 +15,59 @@ use shm_layout::{
 /// Words of a batch header before its path times: all that a brief needs.
 const BRIEF_WORDS: usize = core::mem::offset_of!(KnotBatchHeader, tau_s) / 8;
 
-/// What the mainland wishes of the loop: one bit, set once.
+/// What the mainland tells the loop: one wish, and what only the mainland can read of the loop's thread.
 #[derive(Debug, Default)]
 pub struct Wish {
     shutdown: AtomicBool,
+    page_faults: AtomicU32,
+    involuntary_switches: AtomicU32,
 }
 
 impl Wish {
-    /// Nothing wished.
+    /// Nothing wished, nothing read.
     #[must_use]
     pub const fn new() -> Self {
-        Self { shutdown: AtomicBool::new(false) }
+        Self {
+            shutdown: AtomicBool::new(false),
+            page_faults: AtomicU32::new(0),
+            involuntary_switches: AtomicU32::new(0),
+        }
     }
     /// Asks the loop to stop on the path, take torque off and end.
     pub fn shut_down(&self) {
         // ORDERING: relaxed, the bit stands for itself and is read every cycle.
         self.shutdown.store(true, Ordering::Relaxed);
     }
+    /// Tells what the loop's thread has suffered since its loop began, for the state record.
+    pub fn tell_suffered(&self, page_faults: u32, involuntary_switches: u32) {
+        // ORDERING: relaxed, two numbers that stand for themselves.
+        self.page_faults.store(page_faults, Ordering::Relaxed);
+        // ORDERING: relaxed, as above.
+        self.involuntary_switches.store(involuntary_switches, Ordering::Relaxed);
+    }
     fn is_shutdown(&self) -> bool {
         // ORDERING: relaxed, as above.
         self.shutdown.load(Ordering::Relaxed)
     }
+    fn suffered(&self) -> (u32, u32) {
+        // ORDERING: relaxed, as above.
+        let page_faults = self.page_faults.load(Ordering::Relaxed);
+        // ORDERING: relaxed, as above.
+        (page_faults, self.involuntary_switches.load(Ordering::Relaxed))
+    }
+}
+
+/// What the loop's thread counted about itself before this pass, for the state record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnCounts {
+    /// System calls since the loop began.
+    pub system_calls: u64,
+    /// Calls outside the list, refused by the kernel.
+    pub denied_calls: u32,
+    /// Heap allocations.
+    pub allocations: u32,
+    /// Passes that published after the next grid point.
+    pub overruns: u32,
 }
 
 /// One source's mailbox, and what its newest batch said.
@@ -55,6 +87,10 @@ pub struct LaneEnds {
     axis_count: usize,
     /// Stage ends of the previous pass, for the record.
     pub stage_end_ns: [u32; STAGES],
+    /// What the thread counted before this pass.
+    pub counts: OwnCounts,
+    /// Whether a call was denied since the last pass: an input of the cycle.
+    pub was_denied: bool,
 }
 
 impl LaneEnds {
@@ -78,6 +114,8 @@ impl LaneEnds {
             wish,
             axis_count: axis_count.min(AXES_MAX),
             stage_end_ns: [0; STAGES],
+            counts: OwnCounts::default(),
+            was_denied: false,
         }
     }
 
@@ -200,6 +238,7 @@ impl Mailbox {
 impl Lanes for LaneEnds {
     fn take(&mut self, wanted: &Wanted, intake: &mut Intake) {
         intake.shutdown = u64::from(self.wish.is_shutdown());
+        intake.denied_call = u64::from(self.was_denied);
         self.take_requests(intake);
         for (mailbox, brief) in self.mailboxes.iter_mut().zip(&mut intake.sources) {
             mailbox.look();
@@ -214,6 +253,11 @@ impl Lanes for LaneEnds {
     fn publish(&mut self, header: &StateHeader, axes: &[AxisState], events: &[Event]) {
         let mut header = *header;
         header.stage_end_ns = self.stage_end_ns;
+        header.system_calls = self.counts.system_calls;
+        header.denied_calls = self.counts.denied_calls;
+        header.allocations = self.counts.allocations;
+        header.overruns = self.counts.overruns;
+        (header.page_faults, header.involuntary_switches) = self.wish.suffered();
         self.states.publish(&[header.as_words(), AxisState::slice_as_words(axes)]);
         for event in events {
             self.events.publish(&[event.as_words()]);

@@ -5,9 +5,14 @@
 //! | call | where | how often |
 //! |---|---|---|
 //! | `clock_nanosleep` | `clock.rs` | once per cycle |
+//! | `rt_sigreturn` | the kernel's way back from a denied call | never, unless a call was denied |
 //!
-//! `clock_gettime` is answered by the vDSO and enters no kernel. The simulated bus makes none. A
-//! real-process test traces the thread and fails on any other call, and on a missing one.
+//! The kernel enforces it: a filter on this thread alone denies every other call (`boot/restriction.rs`).
+//! A denied call is not made, its number is kept, and the machine comes to rest on its path
+//! (`denied-call`). `clock_gettime` is answered by the vDSO and enters no kernel; where it does not, the
+//! configuration must exempt `vdso-clock`, and the call is let through. The simulated bus makes none.
+//! Real-process tests trace the thread and fail on any other call and on a missing one; taking an entry
+//! off the list breaks the loop, which is tested as well.
 pub mod bus_sim;
 pub mod clock;
 pub mod grid;
@@ -20,14 +25,18 @@ use servo_core::setup::Setup;
 use servo_core::{State, cycle, record};
 
 use clock::{Clock, now_ns};
-use lanes::LaneEnds;
+use lanes::{LaneEnds, OwnCounts};
 use recorder::FlightRecorder;
-use stats::{StageTimes, Stats};
+use stats::{PassNote, StageClock, StageTimes, Stats};
 
-use crate::sys::count_rt_allocations;
+use crate::sys::{self, gate_rt_allocations};
+
+/// The calls that the table above lists, for the filter.
+pub const LISTED_CALLS: [(&str, i64); 2] =
+    [("clock_nanosleep", libc::SYS_clock_nanosleep), ("rt_sigreturn", libc::SYS_rt_sigreturn)];
 
 /// Everything the loop owns.
-pub struct Loop<B: Bus> {
+pub struct Loop<B: Bus, S: StageClock = StageTimes> {
     /// The machine.
     pub setup: Setup,
     /// All the island remembers.
@@ -40,34 +49,57 @@ pub struct Loop<B: Bus> {
     pub stats: Stats,
     /// What is recorded.
     pub recorder: Option<FlightRecorder>,
+    /// What times its stages.
+    pub stopwatch: S,
 }
 
-impl<B: Bus> Loop<B> {
+impl<B: Bus, S: StageClock> Loop<B, S> {
     /// Runs until the island says that it has ended. Call it on the prepared RT thread.
     pub fn run(&mut self) {
         let mut clock = Clock::starting_soon(self.setup.period_ns);
-        count_rt_allocations(true);
+        self.lanes.counts.denied_calls = sys::denied_calls();
+        gate_rt_allocations(true);
         while !self.state.has_ended() {
             self.pass(&mut clock);
         }
-        count_rt_allocations(false);
+        gate_rt_allocations(false);
     }
 
     fn pass(&mut self, clock: &mut Clock) {
         let wake = clock.wait();
+        let denied = sys::denied_calls();
+        self.stats.set_calls(clock.calls(), denied);
+        let before = self.lanes.counts.denied_calls;
+        self.lanes.was_denied = denied != before;
+        self.lanes.counts = OwnCounts {
+            system_calls: clock.calls(),
+            denied_calls: denied,
+            allocations: u32::try_from(sys::rt_allocations()).unwrap_or(u32::MAX),
+            overruns: self.stats.overruns(),
+        };
+        let cycle = self.state.cycle;
         self.work(&wake);
         let end_ns = now_ns();
         let next_due_ns = clock.next_due_ns(&wake);
-        let skipped = clock.end_cycle(&wake, end_ns);
-        self.stats.count_pass(&wake, end_ns, next_due_ns, skipped);
+        let note = PassNote {
+            cycle,
+            grid_ns: wake.grid_ns,
+            wake_ns: wake.wake_ns,
+            cycle_time_ns: end_ns.saturating_sub(wake.wake_ns),
+            skipped: clock.end_cycle(&wake, end_ns),
+            bus_late_ns: self.bus.late_ns(),
+            stage_end_ns: self.lanes.stage_end_ns,
+        };
+        self.stats.count_pass(&note, next_due_ns);
     }
 
     /// Everything a pass does between waking and looking at the clock again.
     #[inline(never)]
     pub fn work(&mut self, wake: &Wake) {
-        let mut stages = StageTimes::of(wake.wake_ns);
-        cycle(&self.setup, &mut self.state, wake, &mut self.bus, &mut self.lanes, &mut stages);
-        self.lanes.stage_end_ns = stages.end_ns;
+        self.stopwatch.begin(wake.wake_ns);
+        let (state, bus, lanes) = (&mut self.state, &mut self.bus, &mut self.lanes);
+        cycle(&self.setup, state, wake, bus, lanes, &mut self.stopwatch);
+        self.lanes.stage_end_ns = self.stopwatch.ends_ns();
         if let Some(recorder) = &mut self.recorder {
             let digest = record::digest(&self.setup, &self.state);
             recorder.record(&self.setup, wake, &self.state.feedback, &self.state.intake, digest);

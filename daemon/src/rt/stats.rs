@@ -1,7 +1,7 @@
 //! What the loop counts about itself, kept in gauges that anyone may read at any time.
 
 use kadenz_lanes::{BroadcastWriter, GaugeWriter};
-use servo_core::ports::{Stage, Stopwatch, Wake};
+use servo_core::ports::{Stage, Stopwatch};
 
 use shm_layout::histogram::bucket_of;
 use shm_layout::{LAYOUT_HASH, STAGES};
@@ -16,41 +16,77 @@ macro_rules! gauge {
 }
 pub(crate) use gauge;
 
-/// A gap in the grid, for the mainland to find the cause of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Wake of the cycle before the gap, ns.
+/// What one pass cheaply noted, for the mainland to find the cause of breaches from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassNote {
+    /// Number of the pass.
+    pub cycle: u64,
+    /// When it should have woken, ns.
+    pub grid_ns: u64,
+    /// When it woke, ns.
     pub wake_ns: u64,
-    /// How late that cycle woke, ns.
-    pub wake_latency_ns: u64,
-    /// How long that cycle ran, ns.
+    /// How long it ran, ns.
     pub cycle_time_ns: u64,
-    /// Grid points without a pass.
-    pub skipped: u64,
+    /// Grid points that were skipped after it.
+    pub skipped: u32,
+    /// How late the bus answered beyond its bound, ns.
+    pub bus_late_ns: u32,
+    /// Ends of its stages after its wake, ns.
+    pub stage_end_ns: [u32; STAGES],
 }
 
-impl Gap {
-    /// Words of a gap.
-    pub const WORDS: usize = 4;
+impl PassNote {
+    /// Words of a note.
+    pub const WORDS: usize = 5 + STAGES / 2;
 
-    const fn words(&self) -> [u64; Self::WORDS] {
-        [self.wake_ns, self.wake_latency_ns, self.cycle_time_ns, self.skipped]
+    fn words(&self) -> [u64; Self::WORDS] {
+        let [a, b, c, d, e, f, g, h] = self.stage_end_ns;
+        let pair = |high: u32, low: u32| (u64::from(high) << 32) | u64::from(low);
+        [
+            self.cycle,
+            self.grid_ns,
+            self.wake_ns,
+            self.cycle_time_ns,
+            pair(self.skipped, self.bus_late_ns),
+            pair(a, b),
+            pair(c, d),
+            pair(e, f),
+            pair(g, h),
+        ]
     }
 
-    /// The gap behind its words.
+    /// The note behind its words.
     #[must_use]
-    pub const fn from_words(words: &[u64; Self::WORDS]) -> Self {
-        let [wake_ns, wake_latency_ns, cycle_time_ns, skipped] = *words;
-        Self { wake_ns, wake_latency_ns, cycle_time_ns, skipped }
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let [cycle, grid_ns, wake_ns, cycle_time_ns, counts, ab, cd, ef, gh] = *words;
+        #[expect(clippy::cast_possible_truncation, reason = "halves of a packed pair")]
+        let halves = |word: u64| ((word >> 32) as u32, word as u32);
+        let ((skipped, bus_late_ns), (a, b), (c, d)) = (halves(counts), halves(ab), halves(cd));
+        let ((e, f), (g, h)) = (halves(ef), halves(gh));
+        let stage_end_ns = [a, b, c, d, e, f, g, h];
+        Self { cycle, grid_ns, wake_ns, cycle_time_ns, skipped, bus_late_ns, stage_end_ns }
+    }
+
+    /// How late it woke, ns.
+    #[must_use]
+    pub const fn wake_latency_ns(&self) -> u64 {
+        self.wake_ns.saturating_sub(self.grid_ns)
+    }
+
+    /// When it ended, ns.
+    #[must_use]
+    pub const fn end_ns(&self) -> u64 {
+        self.wake_ns.saturating_add(self.cycle_time_ns)
     }
 }
 
 /// Counters and histograms of the loop. Every call is a few stores.
 pub struct Stats {
     gauges: GaugeWriter<'static>,
-    gaps: BroadcastWriter<'static>,
+    notes: BroadcastWriter<'static>,
     wake_latency_ns_max: u64,
     cycle_time_ns_max: u64,
+    overruns: u32,
 }
 
 impl Stats {
@@ -58,43 +94,49 @@ impl Stats {
     #[must_use]
     pub fn new(
         mut gauges: GaugeWriter<'static>,
-        gaps: BroadcastWriter<'static>,
+        notes: BroadcastWriter<'static>,
         daemon_id: u64,
     ) -> Self {
         gauges.set(gauge!(layout_hash), LAYOUT_HASH);
         gauges.set(gauge!(daemon_id), daemon_id);
-        Self { gauges, gaps, wake_latency_ns_max: 0, cycle_time_ns_max: 0 }
+        Self { gauges, notes, wake_latency_ns_max: 0, cycle_time_ns_max: 0, overruns: 0 }
     }
 
-    /// Counts one pass: how late it woke, how long it ran, what it skipped.
-    pub fn count_pass(&mut self, wake: &Wake, end_ns: u64, next_due_ns: u64, skipped: u32) {
-        let latency_ns = wake.wake_ns.saturating_sub(wake.grid_ns);
-        let time_ns = end_ns.saturating_sub(wake.wake_ns);
+    /// Counts one pass, and notes it for the mainland.
+    pub fn count_pass(&mut self, pass: &PassNote, next_due_ns: u64) {
+        let latency_ns = pass.wake_latency_ns();
         let gauges = &mut self.gauges;
         gauges.add(gauge!(cycles), 1);
         gauges.add(gauge!(wake_latency) + bucket_of(latency_ns), 1);
-        gauges.add(gauge!(cycle_time) + bucket_of(time_ns), 1);
+        gauges.add(gauge!(cycle_time) + bucket_of(pass.cycle_time_ns), 1);
         if latency_ns > self.wake_latency_ns_max {
             self.wake_latency_ns_max = latency_ns;
             gauges.set(gauge!(wake_latency_ns_max), latency_ns);
         }
-        if time_ns > self.cycle_time_ns_max {
-            self.cycle_time_ns_max = time_ns;
-            gauges.set(gauge!(cycle_time_ns_max), time_ns);
+        if pass.cycle_time_ns > self.cycle_time_ns_max {
+            self.cycle_time_ns_max = pass.cycle_time_ns;
+            gauges.set(gauge!(cycle_time_ns_max), pass.cycle_time_ns);
         }
-        if end_ns > next_due_ns {
-            gauges.add(gauge!(overruns), 1);
+        if pass.end_ns() > next_due_ns {
+            self.overruns = self.overruns.saturating_add(1);
+            gauges.set(gauge!(overruns), u64::from(self.overruns));
         }
-        if skipped > 0 {
-            gauges.add(gauge!(missed_cycles), u64::from(skipped));
-            let gap = Gap {
-                wake_ns: wake.wake_ns,
-                wake_latency_ns: latency_ns,
-                cycle_time_ns: time_ns,
-                skipped: u64::from(skipped),
-            };
-            self.gaps.publish(&[&gap.words()]);
+        if pass.skipped > 0 {
+            gauges.add(gauge!(missed_cycles), u64::from(pass.skipped));
         }
+        self.notes.publish(&[&pass.words()]);
+    }
+
+    /// Passes that published after the next grid point.
+    #[must_use]
+    pub const fn overruns(&self) -> u32 {
+        self.overruns
+    }
+
+    /// Tells the thread's system calls: those it made, and those it was denied.
+    pub fn set_calls(&mut self, made: u64, denied: u32) {
+        self.gauges.set(gauge!(system_calls), made);
+        self.gauges.set(gauge!(denied_calls), u64::from(denied));
     }
 
     /// Tells what else was lost since start.
@@ -105,19 +147,27 @@ impl Stats {
     }
 }
 
-/// Stamps the ends of the stages, counted from wake.
-#[derive(Clone, Copy, Debug)]
-pub struct StageTimes {
-    wake_ns: u64,
-    /// End of each stage after wake, ns.
-    pub end_ns: [u32; STAGES],
+/// A stopwatch that the loop starts anew in every pass.
+pub trait StageClock: Stopwatch {
+    /// A pass began at `wake_ns`.
+    fn begin(&mut self, wake_ns: u64);
+    /// Ends of the stages after that, ns.
+    fn ends_ns(&self) -> [u32; STAGES];
 }
 
-impl StageTimes {
-    /// A pass that woke at `wake_ns`.
-    #[must_use]
-    pub const fn of(wake_ns: u64) -> Self {
-        Self { wake_ns, end_ns: [0; STAGES] }
+/// Stamps the ends of the stages, counted from wake.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StageTimes {
+    wake_ns: u64,
+    end_ns: [u32; STAGES],
+}
+
+impl StageClock for StageTimes {
+    fn begin(&mut self, wake_ns: u64) {
+        *self = Self { wake_ns, end_ns: [0; STAGES] };
+    }
+    fn ends_ns(&self) -> [u32; STAGES] {
+        self.end_ns
     }
 }
 

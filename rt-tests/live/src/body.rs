@@ -2,7 +2,7 @@
 use anyhow::Context;
 use kadenz_config::Machine;
 use kadenz_handover::{
-    EVENT_REGION, HEALTH_REGION, REQUEST_REGION, STATE_REGION, mailbox_region,
+    EVENT_REGION, HEALTH_REGION, INCIDENT_REGION, REQUEST_REGION, STATE_REGION, mailbox_region,
     operate_inbound_layout, outbound_layout, plan_inbound_layout,
 };
 use kadenz_lanes::{
@@ -14,7 +14,7 @@ use kadenzd::rt::Loop;
 use kadenzd::rt::bus_sim::SimBus;
 use kadenzd::rt::lanes::{LaneEnds, Wish};
 use kadenzd::rt::recorder::FlightRecorder;
-use kadenzd::rt::stats::{Gap, Stats};
+use kadenzd::rt::stats::{PassNote, StageTimes, Stats};
 use servo_core::State;
 use servo_core::inputs::WORDS_MAX;
 use shm_layout::code::RequestKind;
@@ -36,7 +36,7 @@ pub struct Body {
     knots: MailboxWriter<'static>,
     requests: BroadcastWriter<'static>,
     outbound: Lanes,
-    gaps: BroadcastReader<'static>,
+    notes: BroadcastReader<'static>,
     heartbeat: u64,
     positions: Vec<f64>,
 }
@@ -45,10 +45,14 @@ pub struct Body {
 pub struct Parts {
     /// The loop.
     pub servo: Loop<SimBus>,
-    /// Gaps in its grid.
-    pub gaps: BroadcastReader<'static>,
-    /// For what is attributed.
+    /// What it notes of each pass.
+    pub notes: BroadcastReader<'static>,
+    /// For what is found out about it.
     pub mainland_gauges: GaugeWriter<'static>,
+    /// Where incidents go.
+    pub incidents: BroadcastWriter<'static>,
+    /// Where they are read.
+    pub incidents_told: BroadcastReader<'static>,
     /// Its statistics.
     pub health: GaugeReader<'static>,
 }
@@ -106,7 +110,7 @@ impl Body {
             &WISH,
             count,
         );
-        let (gaps, gaps_read) = heap_ring(64, Gap::WORDS)?;
+        let (notes, notes_read) = heap_ring(1024, PassNote::WORDS)?;
         let (flight, _) = heap_ring(1024, WORDS_MAX)?;
         Ok(Self {
             servo: Loop {
@@ -114,13 +118,14 @@ impl Body {
                 state: Box::new(State::new()),
                 bus: SimBus::new(machine).map_err(|error| anyhow::anyhow!("{error:?}"))?,
                 lanes: ends,
-                stats: Stats::new(outbound.gauge_writer(HEALTH_REGION)?, gaps, 1),
+                stats: Stats::new(outbound.gauge_writer(HEALTH_REGION)?, notes, 1),
                 recorder: Some(FlightRecorder::new(flight)),
+                stopwatch: StageTimes::default(),
             },
             knots: plan_peer.mailbox_writer(&mailbox_region(0))?,
             requests: operate_peer.ring_writer(REQUEST_REGION)?,
             outbound,
-            gaps: gaps_read,
+            notes: notes_read,
             heartbeat: 0,
             positions: Vec::new(),
         })
@@ -140,7 +145,7 @@ impl Body {
         Ok(self.outbound.ring_reader(STATE_REGION)?)
     }
 
-    /// Takes the loop apart for a run with another bus: the loop's parts, what gaps are judged from, and
+    /// Takes the loop apart for a run with another bus: the loop's parts, what breaches are judged from, and
     /// the statistics.
     ///
     /// # Errors
@@ -150,7 +155,9 @@ impl Body {
             mainland_gauges: self.outbound.gauge_writer(HEALTH_REGION)?,
             health: self.outbound.gauge_reader(HEALTH_REGION)?,
             servo: self.servo,
-            gaps: self.gaps,
+            notes: self.notes,
+            incidents: self.outbound.ring_writer(INCIDENT_REGION)?,
+            incidents_told: self.outbound.ring_reader(INCIDENT_REGION)?,
         })
     }
 
