@@ -7,6 +7,4 @@ pub mod boot;
 pub mod rt;
 mod sys;
 
-pub use sys::{
-    GatedAllocator, denied_calls, denied_last, gate_rt_allocations, rt_allocations,
-};
+pub use sys::{GatedAllocator, denied_calls, denied_last, gate_rt_allocations, rt_allocations};

@@ -226,7 +226,8 @@ fn say_what_is_missing(lacks: &[Lack]) {
 /// would be refused for want of feedback.
 fn await_first_cycles(health: &GaugeReader<'static>, thread: &RtThread) {
     let cycles = core::mem::offset_of!(Health, cycles) / 8;
-    while health.get(cycles).unwrap_or(0) < FIRST_CYCLES && !thread.has_ended() && !thread.is_gone() {
+    while health.get(cycles).unwrap_or(0) < FIRST_CYCLES && !thread.has_ended() && !thread.is_gone()
+    {
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -110,7 +110,6 @@ extern "C" fn on_denied_call(
     }
     // SAFETY: and a valid ucontext_t, which nobody else sees while the handler runs.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    #[expect(clippy::cast_sign_loss, reason = "an index of libc's, not negative")]
     let result = &mut registers[libc::REG_RAX as usize];
     // The call was not made, so the register still holds its number (seccomp(2), SECCOMP_RET_TRAP).
     let number = u32::try_from(*result).unwrap_or(u32::MAX);

@@ -1,6 +1,6 @@
 //! A breach of timing with the evidence around it, and the cause it points to.
-use crate::record::record;
 use crate::code::{Cause, Finding, IncidentKind};
+use crate::record::record;
 use crate::{INCIDENT_PASSES, STAGES};
 #[cfg(feature = "iceoryx2")]
 use iceoryx2_bb_elementary_traits::zero_copy_send::ZeroCopySend;
@@ -139,7 +139,9 @@ impl core::fmt::Display for Incident {
             Finding::Preempted => write!(f, "kernel ran another task for {lost}")?,
             Finding::Throttled => write!(f, "real-time throttling for {lost}")?,
             Finding::Interrupts => write!(f, "kernel served {} interrupts", self.interrupts)?,
-            Finding::LateTimer => write!(f, "kernel woke the loop {lost} late")?,
+            Finding::LateTimer => {
+                write!(f, "the timer came {lost} late, the CPU had no other task")?
+            }
             Finding::BusLate => write!(f, "bus answered {lost} late")?,
         }
         let kind = IncidentKind::word_of(self.kind);

@@ -25,6 +25,12 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Shows the machine as it is now: phase, path, axes, loop.
     Status,
+    /// Explains late wake-ups, overruns and missed cycles of the loop, one line each, cause first.
+    Incidents {
+        /// Stays and shows those that come, until Ctrl-C; with --json one object per line.
+        #[arg(long)]
+        follow: bool,
+    },
     /// Clears a latched stop, resets drive faults and brings all drives to Operation enabled.
     Enable,
     /// Stops if moving, then takes torque off all axes.
@@ -114,6 +120,7 @@ impl Verb {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Incidents { .. } => "incidents",
             Self::Enable => "enable",
             Self::Disable => "disable",
             Self::Run(_) => "run",

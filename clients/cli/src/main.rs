@@ -8,6 +8,7 @@ mod signals;
 mod machine;
 mod request;
 mod status;
+mod incidents;
 mod planner;
 mod follow;
 mod run;
@@ -56,6 +57,7 @@ fn act(args: &Args) -> Result<Reply, Failure> {
     };
     match &args.verb {
         Verb::Status => status::status(&dir()?),
+        Verb::Incidents { follow } => incidents::incidents(&dir()?, *follow, args.json),
         Verb::Run(options) => run::run(&dir()?, options, args.json),
         Verb::Check(options) => check::check(options),
         Verb::Up(options) => up::up(dir()?, options, args.json),

@@ -5,8 +5,19 @@ use std::process::{Command, Output};
 /// Help texts, verbatim; a change of them is a change of the interface.
 const HELP_GOLDEN: &str = include_str!("help.txt");
 
-const VERBS: [&str; 10] =
-    ["status", "enable", "disable", "run", "hold", "resume", "stop", "override", "check", "up"];
+const VERBS: [&str; 11] = [
+    "status",
+    "incidents",
+    "enable",
+    "disable",
+    "run",
+    "hold",
+    "resume",
+    "stop",
+    "override",
+    "check",
+    "up",
+];
 
 fn kadenz(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_kadenz"))

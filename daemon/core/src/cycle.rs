@@ -75,7 +75,7 @@ pub fn cycle(
     events.begin(state.cycle, wake.wake_ns);
 
     bus.receive(feedback);
-    motion.compare(feedback);
+    motion.compare(feedback, wake.skipped);
     stopwatch.stage_ended(Stage::Receive);
 
     lanes.take(&motion.wanted(guard), intake);
@@ -84,7 +84,13 @@ pub fn cycle(
     let judgement = guard::judge(setup, wake, feedback, intake, motion, guard, events);
     stopwatch.stage_ended(Stage::Judge);
 
-    let sent = limit::baseline(motion, &judgement);
+    for _ in 0..judgement.bridged {
+        let sent = motion.references;
+        motion::next::bridge(setup, &judgement, guard, motion, events);
+        limit::enforce(setup, feedback, &sent, guard, motion, commands, events);
+        motion.delay_references();
+    }
+    let sent = motion.references;
     motion::next::next(setup, feedback, intake, &judgement, guard, motion, events);
     stopwatch.stage_ended(Stage::Motion);
 

@@ -9,7 +9,7 @@ use shm_layout::state::NO_AXIS;
 
 use crate::drive::DriveState;
 use crate::events::Events;
-use crate::guard::{Guard, Judgement};
+use crate::guard::Guard;
 use crate::motion::admission::JOIN_TOLERANCE;
 use crate::motion::axis::{AxisLimits, AxisReference};
 use crate::motion::next::{Motion, begin_stop, drop_path};
@@ -22,19 +22,6 @@ const SLACK: f64 = 1.0 + 1e-9;
 const POSITION_ROUNDING: f64 = 1e-12;
 /// Rounding of path time, as a share of a period: 1.2e-10 s at the largest path time, of 20 µs or more.
 const TIME_ROUNDING: f64 = 1e-5;
-
-/// What the next references are compared with: those sent last, at rest where motion restarts from rest.
-#[must_use]
-pub fn baseline(motion: &Motion, judgement: &Judgement) -> [AxisReference; AXES_MAX] {
-    let mut sent = motion.references;
-    if judgement.restart_from_rest {
-        for reference in &mut sent {
-            reference.velocity = 0.0;
-            reference.acceleration = 0.0;
-        }
-    }
-    sent
-}
 
 /// Compares with the references sent last; replaces all of them, and the commands, when one breaks a limit.
 pub fn enforce(

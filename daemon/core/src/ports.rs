@@ -125,6 +125,9 @@ pub trait Bus {
     fn receive(&mut self, feedback: &mut Feedback);
     /// Sends commands; tells each axis's target in drive counts, for the record.
     fn send(&mut self, commands: &Commands, target_counts: &mut [i32; AXES_MAX]);
+    /// `skipped` grid points have passed without an exchange. Drives on a wire lived through them by
+    /// themselves; a plant that is simulated in this process has to be told.
+    fn passed_by(&mut self, _skipped: u32) {}
     /// How much longer than its bound the last `receive` waited for an answer, ns; 0 for a bus that never
     /// waits. It measures; nothing of it may flow back into the island.
     fn late_ns(&self) -> u32 {

@@ -2,6 +2,11 @@
 use crate::motion::axis::AxisLimits;
 use shm_layout::{AXES_MAX, BUSES_MAX, GROUPS_MAX};
 
+/// Grid points in a row that motion bridges and goes on; as many as frames may be lost.
+pub const SKIPS_FOLLOWED_MAX: u32 = 4;
+/// Grid points in a row that motion bridges at all; drives that hear nothing for longer trip.
+pub const SKIPS_BRIDGED_MAX: u32 = 10;
+
 /// The machine and its tolerances. Immutable for a run; its hash stands in every state record.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -27,7 +32,9 @@ pub struct Setup {
     pub lease_ns: u64,
     /// Path time within which every segment must let the machine brake.
     pub stop_path_time_s: f64,
-    /// Grid points in a row that motion bridges; after more it restarts from rest.
+    /// Grid points in a row after which motion goes on; after more it comes to rest on the path first.
+    pub skips_followed_max: u32,
+    /// Grid points in a row that motion moves on by, at most.
     pub skips_bridged_max: u32,
     /// Grid points that may be missed within one second before the machine stops; `None`: any number, phase
     /// is kept and nothing stops for it.

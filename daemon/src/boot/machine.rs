@@ -1,14 +1,12 @@
 //! From the configuration to what the island and the catalog are told.
 use kadenz_config::machine::{AxisKind, BusKind, Machine, OverrunPolicy};
 use servo_core::motion::AxisLimits;
-use servo_core::setup::{AxisSetup, BusSetup, Setup};
+use servo_core::setup::{AxisSetup, BusSetup, SKIPS_BRIDGED_MAX, SKIPS_FOLLOWED_MAX, Setup};
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::{
     AXES_MAX, BUSES_MAX, GROUPS_MAX, LAYOUT_HASH, NAME_BYTES, VERSION_MAJOR, VERSION_MINOR, code,
 };
 
-/// Grid points in a row that motion bridges; CiA 402 drives interpolate over a few at most.
-const SKIPS_BRIDGED_MAX: u32 = 4;
 /// Frames in a row that may be lost before the machine stops.
 const LOST_IN_ROW_MAX: u32 = 4;
 /// How long drives may take to reach Operation enabled.
@@ -46,6 +44,7 @@ pub fn setup(machine: &Machine, daemon_id: u64) -> Setup {
         group_masks: [0; GROUPS_MAX],
         lease_ns: u64::from(machine.source.lease_ms) * 1_000_000,
         stop_path_time_s: machine.stop_path_time_s(),
+        skips_followed_max: SKIPS_FOLLOWED_MAX,
         skips_bridged_max: SKIPS_BRIDGED_MAX,
         missed_per_s_max: match machine.overrun.policy {
             OverrunPolicy::SkipInPhase => None,

@@ -2,8 +2,9 @@
 use anyhow::Context;
 use kadenz_config::machine::Machine;
 use kadenz_handover::{
-    CATALOG_REGION, EVENT_REGION, HEALTH_REGION, INCIDENT_REGION, Offer, REQUEST_REGION, RoleTable, STATE_REGION,
-    Terms, mailbox_region, operate_inbound_layout, outbound_layout, plan_inbound_layout,
+    CATALOG_REGION, EVENT_REGION, HEALTH_REGION, INCIDENT_REGION, Offer, REQUEST_REGION, RoleTable,
+    STATE_REGION, Terms, mailbox_region, operate_inbound_layout, outbound_layout,
+    plan_inbound_layout,
 };
 use kadenz_lanes::{BroadcastWriter, GaugeReader, GaugeWriter, Lanes, Sealing};
 use servo_core::setup::Setup;

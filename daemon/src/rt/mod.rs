@@ -97,6 +97,7 @@ impl<B: Bus, S: StageClock> Loop<B, S> {
     #[inline(never)]
     pub fn work(&mut self, wake: &Wake) {
         self.stopwatch.begin(wake.wake_ns);
+        self.bus.passed_by(wake.skipped);
         let (state, bus, lanes) = (&mut self.state, &mut self.bus, &mut self.lanes);
         cycle(&self.setup, state, wake, bus, lanes, &mut self.stopwatch);
         self.lanes.stage_end_ns = self.stopwatch.ends_ns();

@@ -22,8 +22,6 @@ use shm_layout::knot::{KnotAxis, KnotBatchHeader};
 use shm_layout::request::Request;
 use shm_layout::{KNOTS_PER_BATCH_MAX, LAYOUT_HASH, SOURCES_MAX};
 
-static WISH: Wish = Wish::new();
-
 /// Distance of the knots that feed the body, s.
 const KNOT_S: f64 = 0.01;
 /// How far ahead it is fed, s.
@@ -35,6 +33,7 @@ pub struct Body {
     pub servo: Loop<SimBus>,
     knots: MailboxWriter<'static>,
     requests: BroadcastWriter<'static>,
+    wish: &'static Wish,
     outbound: Lanes,
     notes: BroadcastReader<'static>,
     heartbeat: u64,
@@ -55,6 +54,19 @@ pub struct Parts {
     pub incidents_told: BroadcastReader<'static>,
     /// Its statistics.
     pub health: GaugeReader<'static>,
+    /// Where it is asked for things.
+    pub requests: BroadcastWriter<'static>,
+}
+
+/// Asks for torque. Refused before feedback has been heard.
+pub fn enable(requests: &mut BroadcastWriter<'static>) {
+    let request = Request {
+        request_id: 1,
+        deadline_ns: u64::MAX,
+        kind: RequestKind::Enable.code(),
+        ..Request::zeroed()
+    };
+    requests.publish(&[request.as_words()]);
 }
 
 /// The embedded arm with its first axis repeated `axis_count` times.
@@ -102,12 +114,14 @@ impl Body {
         for slot in 0..SOURCES_MAX {
             readers.push(plan.mailbox_reader(&mailbox_region(slot))?);
         }
+        // Leaked: the loop may outlive whoever made it.
+        let wish: &'static Wish = Box::leak(Box::new(Wish::new()));
         let ends = LaneEnds::new(
             outbound.ring_writer(STATE_REGION)?,
             outbound.ring_writer(EVENT_REGION)?,
             readers.try_into().map_err(|_| anyhow::anyhow!("mailboxes"))?,
             operate.ring_reader(REQUEST_REGION)?,
-            &WISH,
+            wish,
             count,
         );
         let (notes, notes_read) = heap_ring(1024, PassNote::WORDS)?;
@@ -124,6 +138,7 @@ impl Body {
             },
             knots: plan_peer.mailbox_writer(&mailbox_region(0))?,
             requests: operate_peer.ring_writer(REQUEST_REGION)?,
+            wish,
             outbound,
             notes: notes_read,
             heartbeat: 0,
@@ -134,7 +149,7 @@ impl Body {
     /// How the loop is asked to end.
     #[must_use]
     pub const fn wish(&self) -> &'static Wish {
-        &WISH
+        self.wish
     }
 
     /// Another reader of the state ring, as a gateway has one.
@@ -155,6 +170,7 @@ impl Body {
             mainland_gauges: self.outbound.gauge_writer(HEALTH_REGION)?,
             health: self.outbound.gauge_reader(HEALTH_REGION)?,
             servo: self.servo,
+            requests: self.requests,
             notes: self.notes,
             incidents: self.outbound.ring_writer(INCIDENT_REGION)?,
             incidents_told: self.outbound.ring_reader(INCIDENT_REGION)?,
@@ -163,13 +179,7 @@ impl Body {
 
     /// Asks for torque.
     pub fn enable(&mut self) {
-        let request = Request {
-            request_id: 1,
-            deadline_ns: u64::MAX,
-            kind: RequestKind::Enable.code(),
-            ..Request::zeroed()
-        };
-        self.requests.publish(&[request.as_words()]);
+        enable(&mut self.requests);
     }
 
     /// Posts the newest horizon of an endless slow wave; call it every few cycles, off the clock.

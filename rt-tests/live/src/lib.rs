@@ -5,6 +5,7 @@
 
 mod set;
 mod sys;
+mod urgent;
 mod watch;
 pub mod body;
 mod ending;
@@ -16,5 +17,6 @@ pub mod recordings;
 pub use ending::Ending;
 pub use planned::arm_limits;
 pub use set::{Set, SetOptions, binary};
-pub use sys::ends_with_us;
+pub use sys::{ends_with_us, take_page_faults};
+pub use urgent::become_urgent;
 pub use watch::{Account, Judge, Watch};

@@ -3,8 +3,8 @@ use kadenz_link::View;
 use shm_layout::code::{axis_flag, state_flag};
 use shm_layout::state::{AxisState, StateHeader};
 
-/// Grid points in a row that motion bridges; after more it restarts from rest by design.
-const SKIPS_BRIDGED_MAX: u32 = 4;
+/// Grid points in a row that motion bridges: it moves on by a period for each.
+const SKIPS_BRIDGED_MAX: u32 = 10;
 /// Relative slack of the definition of a jump.
 const SLACK: f64 = 1.0 + 1e-9;
 
@@ -70,13 +70,13 @@ impl Judge {
         if step != 1 {
             return;
         }
-        let dt_s = header.period_ns as f64 * 1e-9;
-        let restarts = header.skipped > SKIPS_BRIDGED_MAX;
+        let bridged = if header.skipped > SKIPS_BRIDGED_MAX { 0 } else { header.skipped };
+        let dt_s = header.period_ns as f64 * 1e-9 * f64::from(1 + bridged);
         for (index, ((new, old), limits)) in
             axes.iter().zip(axes_before).zip(&self.limits).enumerate()
         {
             let both = new.flags & old.flags & axis_flag::ENABLED != 0;
-            if both && let Some(jump) = jump(new, old, *limits, dt_s, restarts) {
+            if both && let Some(jump) = jump(new, old, *limits, dt_s) {
                 let cycle = header.cycle;
                 self.account.jumps.push(format!("cycle {cycle}, axis {index}: {jump}"));
             }
@@ -149,7 +149,6 @@ fn jump(
     old: &AxisState,
     [velocity, acceleration, jerk]: [f64; 3],
     dt_s: f64,
-    restarts: bool,
 ) -> Option<String> {
     let rounding = 1e-12 * (1.0 + new.position_reference.abs());
     let dp = (new.position_reference - old.position_reference).abs();
@@ -157,6 +156,5 @@ fn jump(
     let da = (new.acceleration_reference - old.acceleration_reference).abs();
     let position = dp > velocity * dt_s * SLACK + rounding;
     let others = dv > acceleration * dt_s * SLACK || da > jerk * dt_s * SLACK;
-    (position || (others && !restarts))
-        .then(|| format!("|Δp| {dp:e}, |Δv| {dv:e}, |Δa| {da:e} in {dt_s} s"))
+    (position || others).then(|| format!("|Δp| {dp:e}, |Δv| {dv:e}, |Δa| {da:e} in {dt_s} s"))
 }

@@ -11,6 +11,7 @@ use live_tests::recordings::{self, Recorded};
 use live_tests::{Judge, Set, SetOptions, Watch, kills};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use shm_layout::code::{Cause, Finding};
 use shm_layout::health::Health;
 
 /// One machine at a time: two would take each other's cores.
@@ -55,6 +56,12 @@ impl Rig {
         }
     }
 
+    /// What the loop's thread says of its own system calls.
+    fn system_calls(&mut self) -> u64 {
+        self.watch.read().expect("the rig works");
+        self.watch.last().map_or(0, |(header, _)| header.system_calls)
+    }
+
     /// Ends the set; gives the loop's account, the recorded inputs and what the logger recorded.
     fn end(mut self) -> (Health, Vec<u8>, Recorded) {
         self.let_pass(300);
@@ -97,12 +104,13 @@ fn system_calls(log: &Path) -> (BTreeSet<String>, usize) {
     (names.iter().cloned().collect(), names.len())
 }
 
-/// The calls that `daemon/src/rt/mod.rs` lists in its table.
+/// The calls that `daemon/src/rt/mod.rs` lists in its table as made in every cycle.
 fn listed_calls() -> BTreeSet<String> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../daemon/src/rt/mod.rs");
     fs::read_to_string(source)
         .expect("the rig works")
         .lines()
+        .filter(|line| !line.contains("| never, "))
         .filter_map(|line| line.strip_prefix("//! | `")?.split_once('`'))
         .map(|(name, _)| name.to_owned())
         .collect()
@@ -117,6 +125,7 @@ fn the_loop_thread_makes_only_the_listed_system_calls_and_neither_allocates_nor_
     rig.let_pass(500);
     let kadenzd = *rig.set().pids(&["kadenzd"]).first().expect("kadenzd runs");
     let log = rig.out.join("strace.log");
+    let counted_before = rig.system_calls();
     let mut strace = Command::new("strace")
         .args(["-qq", "-p", &loop_thread(kadenzd).to_string(), "-o"])
         .arg(&log)
@@ -139,6 +148,9 @@ fn the_loop_thread_makes_only_the_listed_system_calls_and_neither_allocates_nor_
     strace.wait().expect("the rig works");
     let (names, count) = system_calls(&log);
     assert!(count > 1_000, "strace saw only {count} calls");
+    rig.let_pass(2);
+    let counted = rig.system_calls() - counted_before;
+    assert!(count as u64 <= counted, "strace saw {count} calls, the loop counted {counted}");
     assert_eq!(names, listed_calls());
 
     let (health, inputs, _) = rig.end();
@@ -150,6 +162,69 @@ fn the_loop_thread_makes_only_the_listed_system_calls_and_neither_allocates_nor_
     );
     let replayed = replay_bytes(&inputs).expect("the rig works");
     assert_eq!(replayed.diverged_at, None);
+}
+
+/// Wake-ups that came sooner than half a period after the one before, and the longest gap in periods.
+fn spacing(inputs: &[u8]) -> (u64, u32) {
+    let (mut closer, mut longest, mut last_wake_ns) = (0, 0, None);
+    replay_observed(inputs, |header, _| {
+        let since_ns = last_wake_ns.map_or(u64::MAX, |last| header.wake_ns - last);
+        closer += u64::from(since_ns < header.period_ns / 2);
+        longest = longest.max(header.skipped);
+        last_wake_ns = Some(header.wake_ns);
+    })
+    .expect("the rig works");
+    (closer, longest)
+}
+
+#[test]
+fn after_stalls_of_any_kind_cycles_keep_half_a_period_apart_and_motion_never_hops() {
+    let mut rig = Rig::start("stalls");
+    let file = rig.out.join("fast.csv");
+    fs::write(&file, kills::fast_csv()).expect("the rig works");
+    rig.set().must(&["run", "--detach", &file.to_string_lossy()]).expect("the rig works");
+    rig.let_pass(1_500);
+    let kadenzd = *rig.set().pids(&["kadenzd"]).first().expect("kadenzd runs");
+    // Stopped for some periods, for more than the lease, for more than a host's usual stall.
+    for stopped_ms in [2, 5, 8, 13, 30, 70, 150, 3, 90, 1, 11, 200] {
+        kill(kadenzd, Signal::SIGSTOP).expect("the rig works");
+        std::thread::sleep(std::time::Duration::from_millis(stopped_ms));
+        kill(kadenzd, Signal::SIGCONT).expect("the rig works");
+        rig.let_pass(250);
+    }
+    // Starved by a task above the loop's priority on every CPU.
+    let cpus = std::thread::available_parallelism().expect("the rig works").get();
+    let hogs: Vec<_> = (0..cpus).map(|cpu| std::thread::spawn(move || starve(cpu))).collect();
+    hogs.into_iter().for_each(|hog| hog.join().expect("the rig works"));
+    rig.let_pass(500);
+    let mut stood_still = 0;
+    while let Some(incident) = rig.watch.view().next_incident().expect("the rig works") {
+        println!("{incident}");
+        stood_still += u32::from(incident.finding == Finding::ProcessStopped.code());
+    }
+    rig.set().must(&["disable"]).expect("the rig works");
+    let (health, inputs, _) = rig.end();
+
+    let (closer, longest) = spacing(&inputs);
+    assert_eq!(closer, 0, "cycles closer than half a period");
+    assert!(longest > 100, "the stalls reached the loop: {longest} periods");
+    let mut judge = Judge::new(live_tests::arm_limits().expect("the rig works"));
+    let replayed =
+        replay_observed(&inputs, |header, axes| judge.judge(header, axes)).expect("the rig works");
+    assert_eq!(replayed.diverged_at, None);
+    assert!(judge.account().jumps.is_empty(), "{:?}", judge.account().jumps);
+    assert_eq!(health.missed_by_cause[Cause::Own.code() as usize], 0, "none of it was ours");
+    assert!(stood_still > 0, "a stopped process is told for what it is");
+}
+
+/// Takes `cpu` for 20 ms, ten times in a second, above the loop's priority.
+fn starve(cpu: usize) {
+    live_tests::become_urgent(cpu, 90).expect("SCHED_FIFO");
+    for _ in 0..10 {
+        let until_ns = kadenzd::rt::clock::now_ns() + 20_000_000;
+        while kadenzd::rt::clock::now_ns() < until_ns {}
+        std::thread::sleep(std::time::Duration::from_millis(80));
+    }
 }
 
 #[test]

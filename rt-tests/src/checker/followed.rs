@@ -183,6 +183,6 @@ fn check_path_time(pair: &Pair<'_>) -> Result<(), Violation> {
     let (before, now) = (&pair.before.header, &pair.now.header);
     let step_s = now.tau_s - before.tau_s;
     let rounding = 4.0 * f64::EPSILON * now.tau_s.abs();
-    let runs = step_s >= 0.0 && step_s <= pair.setup.period_s() * (1.0 + SLACK) + rounding;
+    let runs = step_s >= 0.0 && step_s <= pair.passed_s() * (1.0 + SLACK) + rounding;
     demand(runs, None, || format!("path time steps by {step_s:e} s in one period"))
 }

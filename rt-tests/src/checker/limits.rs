@@ -68,8 +68,7 @@ pub(super) fn check_counts(counts_per_unit: &[f64], record: &Record) -> Result<(
 
 /// Jumps, limits and soft limits of every axis that is enabled now and was enabled before.
 pub(super) fn check_steps(pair: &Pair<'_>, summary: &mut Summary) -> Result<(), Violation> {
-    let dt_s = pair.setup.period_s();
-    let from_rest = pair.now.header.skipped > pair.setup.skips_bridged_max;
+    let dt_s = pair.passed_s();
     for ((index, before, now), known) in pair.axes().zip(pair.setup.axes()) {
         // A drive that still holds torque while the machine is disabled is where it is.
         let disabled = pair.now.header.phase == Phase::Disabled.code();
@@ -77,10 +76,7 @@ pub(super) fn check_steps(pair: &Pair<'_>, summary: &mut Summary) -> Result<(), 
             continue;
         }
         let limit = &known.limits;
-        let (v_before, a_before) = match from_rest {
-            true => (0.0, 0.0),
-            false => (before.velocity_reference, before.acceleration_reference),
-        };
+        let (v_before, a_before) = (before.velocity_reference, before.acceleration_reference);
         let (p, v, a) =
             (now.position_reference, now.velocity_reference, now.acceleration_reference);
         let step = p - before.position_reference;

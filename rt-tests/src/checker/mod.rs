@@ -119,6 +119,13 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
+    /// Time that motion moved on by between them, s: one period, and one for each point it bridges.
+    fn passed_s(&self) -> f64 {
+        let skipped = self.now.header.skipped;
+        let bridged = if skipped > self.setup.skips_bridged_max { 0 } else { skipped };
+        self.setup.period_s() * f64::from(1 + bridged)
+    }
+
     /// Axes with their state before and now.
     fn axes(&self) -> impl Iterator<Item = (usize, &'a AxisState, &'a AxisState)> {
         self.before.axes.iter().zip(&self.now.axes).enumerate().map(|(i, (b, n))| (i, b, n))

@@ -41,6 +41,18 @@ impl Missed {
     }
 }
 
+/// After a long gap the machine comes to rest on its path, then goes on by itself: nobody knows what the
+/// drives did meanwhile.
+fn rest_after_a_gap(setup: &Setup, wake: &Wake, motion: &Motion, guard: &mut Guard) {
+    if wake.skipped > setup.skips_followed_max {
+        if guard.phase == Phase::Moving && guard.hold.is_none() {
+            guard.hold = Some(Reason::CyclesMissed);
+        }
+    } else if guard.hold == Some(Reason::CyclesMissed) && motion.is_at_rest() {
+        guard.hold = None;
+    }
+}
+
 pub(super) fn check(
     setup: &Setup,
     wake: &Wake,
@@ -58,6 +70,7 @@ pub(super) fn check(
     if guard.phase == Phase::Disabled || guard.phase == Phase::Disabling {
         return;
     }
+    rest_after_a_gap(setup, wake, motion, guard);
     if setup.missed_per_s_max.is_some_and(|missed_max| missed > missed_max) {
         guard.latch_stop(Reason::CyclesMissed, NO_AXIS);
     }

@@ -56,8 +56,9 @@ pub struct Judgement {
     pub may_begin: bool,
     /// The rest of the path is to be dropped now.
     pub drop_path: bool,
-    /// Motion restarts from rest, because too many cycles were skipped.
-    pub restart_from_rest: bool,
+    /// Periods that passed without a command and that motion moves on by before this one: drives ran on
+    /// through them, as through lost frames. 0 when there were so many that drives tripped.
+    pub bridged: u32,
 }
 
 /// The guard's memory.
@@ -223,7 +224,7 @@ pub fn judge(
             && guard.source.gives_knots(),
         may_begin: guard.phase == Phase::Standstill && verdict == Verdict::Follow,
         drop_path,
-        restart_from_rest: wake.skipped > setup.skips_bridged_max,
+        bridged: if wake.skipped > setup.skips_bridged_max { 0 } else { wake.skipped },
     }
 }
 

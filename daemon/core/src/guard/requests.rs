@@ -129,7 +129,12 @@ fn take_torque_off(reason: Reason, motion: &Motion, guard: &mut Guard, events: &
 fn hold(guard: &mut Guard) -> Outcome {
     match guard.phase {
         _ if guard.stop.is_some() => Outcome::StopLatched,
-        Phase::Standstill | Phase::Moving if guard.hold.is_some() => Outcome::Already,
+        // The rest after a gap ends by itself; what a person asks for does not.
+        Phase::Standstill | Phase::Moving
+            if guard.hold.is_some_and(|reason| reason != Reason::CyclesMissed) =>
+        {
+            Outcome::Already
+        }
         Phase::Standstill | Phase::Moving => {
             guard.hold = Some(Reason::HoldRequest);
             Outcome::Accepted

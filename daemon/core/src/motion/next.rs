@@ -102,11 +102,12 @@ impl Motion {
 
     /// Compares what each drive could have reached with what it measured. The references sent in the
     /// cycle before come first into the delay line, so that guard and record speak of the same instant.
-    /// A drive that was not heard in this cycle keeps its error: old feedback is not a slow drive.
-    pub fn compare(&mut self, feedback: &Feedback) {
-        let mut newest = self.references.map(|reference| reference.position);
-        for line in &mut self.delayed {
-            core::mem::swap(line, &mut newest);
+    /// A drive that was not heard in this cycle keeps its error: old feedback is not a slow drive. After a
+    /// gap nobody's error is known, since the references of the gap are not worked out yet.
+    pub fn compare(&mut self, feedback: &Feedback, skipped: u32) {
+        self.delay_references();
+        if skipped > 0 {
+            return;
         }
         let Some(reachable) = self.delayed.last() else { return };
         for ((error, reachable), axis) in
@@ -115,6 +116,14 @@ impl Motion {
             if axis.age_cycles == 0 {
                 *error = reachable - axis.position;
             }
+        }
+    }
+
+    /// Puts the present references into the delay line.
+    pub fn delay_references(&mut self) {
+        let mut newest = self.references.map(|reference| reference.position);
+        for line in &mut self.delayed {
+            core::mem::swap(line, &mut newest);
         }
     }
 
@@ -158,12 +167,20 @@ pub fn next(
     if judgement.drop_path {
         drop_path(motion, events);
     }
-    if judgement.restart_from_rest {
-        restart_from_rest(motion);
-    }
     take_knots(setup, intake, judgement, guard, motion, events);
     move_references(setup, judgement, guard, motion, events);
     follow_disabled_axes(setup, feedback, guard, motion);
+}
+
+/// One period that passed without a command: references move on by it and are not sent.
+pub fn bridge(
+    setup: &Setup,
+    judgement: &Judgement,
+    guard: &Guard,
+    motion: &mut Motion,
+    events: &mut Events,
+) {
+    move_references(setup, judgement, guard, motion, events);
 }
 
 /// Forgets the path, if one is under way.
@@ -181,17 +198,6 @@ impl Motion {
         self.next_index = 0;
         self.efforts = [0.0; AXES_MAX];
         self.rate = PathRate::at_rest(0.0);
-    }
-}
-
-/// After more skipped cycles than motion bridges nobody knows what the drives did meanwhile: path time
-/// begins again from rest where the last reference stood.
-fn restart_from_rest(motion: &mut Motion) {
-    motion.rate = PathRate::at_rest(motion.rate.tau_s());
-    motion.stop = None;
-    for reference in &mut motion.references {
-        reference.velocity = 0.0;
-        reference.acceleration = 0.0;
     }
 }
 

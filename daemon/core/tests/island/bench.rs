@@ -55,7 +55,8 @@ fn setup() -> Setup {
         group_masks,
         lease_ns: 50_000_000,
         stop_path_time_s: 0.5,
-        skips_bridged_max: 4,
+        skips_followed_max: 4,
+        skips_bridged_max: 10,
         missed_per_s_max: None,
         enable_cycles_max: ENABLE_CYCLES_MAX,
     }

@@ -270,7 +270,8 @@ impl Incidents {
         let around = &mut incident.around_latency_ns.iter_mut().zip(&mut incident.around_time_ns);
         for (place, (latency, time)) in around.enumerate() {
             if let Some(note) = self.pass_beside(&breach.note, place) {
-                (*latency, *time) = (saturated(note.wake_latency_ns()), saturated(note.cycle_time_ns));
+                (*latency, *time) =
+                    (saturated(note.wake_latency_ns()), saturated(note.cycle_time_ns));
             }
         }
         match breach.kind {

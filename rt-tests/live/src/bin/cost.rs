@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use kadenz_lanes::BroadcastReader;
-use kadenzd::CountingAllocator;
+use kadenzd::GatedAllocator;
 use kadenzd::rt::clock::now_ns;
 use live_tests::body::{Body, machine_of};
 use nix::sys::mman::{MlockAllFlags, mlockall};
@@ -15,7 +15,7 @@ use servo_core::ports::Wake;
 use shm_layout::code::Phase;
 
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
+static ALLOCATOR: GatedAllocator = GatedAllocator;
 
 /// Measures the cost of a cycle.
 #[derive(Parser)]
@@ -181,9 +181,9 @@ fn inside(cycles: u64) -> anyhow::Result<Inside> {
     for _ in 0..cycles {
         page_faults += bench.pass(|body, wake| -> anyhow::Result<i64> {
             let before = faults()?;
-            kadenzd::count_rt_allocations(true);
+            kadenzd::gate_rt_allocations(true);
             body.servo.work(wake);
-            kadenzd::count_rt_allocations(false);
+            kadenzd::gate_rt_allocations(false);
             Ok(faults()? - before)
         })?;
     }
