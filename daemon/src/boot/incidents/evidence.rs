@@ -12,7 +12,7 @@ pub(super) const TICK_NS: u64 = 10_000_000;
 /// Looks are kept this long.
 const HISTORY_NS: u64 = 5_000_000_000;
 /// Interrupt tables are long on large hosts: they are read at every so many-th look.
-const INTERRUPTS_EVERY: u64 = 5;
+const INTERRUPTS_EVERY: u64 = 2;
 /// Share of the CPU over this long before a breach tells whether real-time throttling could have set in.
 const BUSY_OVER_NS: u64 = 1_000_000_000;
 /// Where x86 counts system management interrupts (MSR_SMI_COUNT; Intel SDM volume 4).
@@ -30,6 +30,8 @@ pub(super) struct Look {
     pub(super) major_faults: u64,
     pub(super) involuntary_switches: u64,
     pub(super) own_threads_ns: u64,
+    /// When the two below were read.
+    pub(super) interrupts_at_ns: u64,
     pub(super) interrupts: u64,
     pub(super) softirqs: u64,
     pub(super) smi_count: u64,
@@ -125,6 +127,7 @@ impl Sources {
         look.own_threads_ns = self.own_threads_ns;
         if self.looks.is_multiple_of(INTERRUPTS_EVERY) {
             let cpu = self.cpu;
+            look.interrupts_at_ns = look.at_ns;
             let sum = |file: &mut ProcFile| file.text().map_or(0, |text| column_sum(text, cpu));
             (look.interrupts, look.softirqs) = (sum(&mut self.interrupts), sum(&mut self.softirqs));
         }
@@ -197,6 +200,11 @@ impl History {
     /// The oldest look at or after `at_ns`.
     pub(super) fn after(&self, at_ns: u64) -> Option<&Look> {
         self.0.iter().find(|look| look.at_ns >= at_ns)
+    }
+
+    /// The oldest look that read interrupts at or after `at_ns`.
+    pub(super) fn interrupts_after(&self, at_ns: u64) -> Option<&Look> {
+        self.0.iter().find(|look| look.interrupts_at_ns >= at_ns)
     }
 
     pub(super) fn newest(&self) -> Option<&Look> {

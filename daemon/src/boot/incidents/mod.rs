@@ -228,7 +228,11 @@ impl Incidents {
         for ((over, took), usual) in stage_over_ns.iter_mut().zip(stages).zip(self.usual.stage_ns) {
             *over = took.saturating_sub(usual);
         }
-        let interrupts = |look: &Look| look.interrupts + look.softirqs;
+        // Interrupts are read at some looks only, so they have a window of their own.
+        let served = *self.history.interrupts_after(end_ns).unwrap_or(&before);
+        let served_ns = served.interrupts_at_ns.saturating_sub(before.interrupts_at_ns);
+        let both = |look: &Look| look.interrupts + look.softirqs;
+        let usually = self.history.usual(before.at_ns, served_ns, both);
         Some(Found {
             wake_latency_ns: note.wake_latency_ns(),
             cycle_time_ns: note.cycle_time_ns,
@@ -246,9 +250,9 @@ impl Incidents {
             minor_faults: rise(|look| look.minor_faults),
             major_faults: rise(|look| look.major_faults),
             allocations: rise(|look| look.allocations),
-            interrupts: rise(|look| look.interrupts),
-            softirqs: rise(|look| look.softirqs),
-            interrupts_over: rise(interrupts).saturating_sub(usual(interrupts)),
+            interrupts: served.interrupts.saturating_sub(before.interrupts),
+            softirqs: served.softirqs.saturating_sub(before.softirqs),
+            interrupts_over: both(&served).saturating_sub(both(&before) + usually),
             smi_count: rise(|look| look.smi_count),
             mainland_gap_ns: self.history.longest_gap_ns(note.grid_ns, end_ns),
         })
