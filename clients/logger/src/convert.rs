@@ -1,14 +1,16 @@
-//! Events, health and catalog as messages with names and words; they are rare, so clarity wins here.
+//! Events, incidents, health and catalog as messages with names and words; they are rare, so clarity wins here.
 use crate::encode::{axis_index, name_of};
 use crate::schema::message;
 use serde_json::{Value, json};
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::code::{
-    AxisKind, EventKind, KnotRefusal, Outcome, Phase, Reason, RequestKind, Verdict,
+    AxisKind, Cause, EventKind, Finding, IncidentKind, KnotRefusal, Outcome, Phase, Reason,
+    RequestKind, Verdict,
 };
 use shm_layout::event::Event;
 use shm_layout::health::Health;
 use shm_layout::histogram::percentile_ns;
+use shm_layout::incident::Incident;
 
 /// What the machine is: the header and its axes.
 #[derive(Clone, Debug)]
@@ -208,6 +210,52 @@ pub fn health_message(health: &Health) -> message::Health {
         major_faults: health.major_faults,
         involuntary_switches: health.involuntary_switches,
         allocations: health.allocations,
+        system_calls: health.system_calls,
+        denied_calls: health.denied_calls,
+        incidents: health.incidents,
+        incidents_suppressed: health.incidents_suppressed,
+        recorder_unsaved: health.recorder_unsaved,
+    }
+}
+
+/// An incident as the `/incidents` message, codes spelled out.
+#[must_use]
+pub fn incident_message(incident: &Incident, daemon_id: u64) -> message::Incident {
+    message::Incident {
+        daemon_id,
+        sequence: incident.sequence,
+        explanation: incident.to_string(),
+        kind: IncidentKind::word_of(incident.kind).into(),
+        cause: Cause::word_of(incident.cause).into(),
+        finding: Finding::word_of(incident.finding).into(),
+        stage: incident.stage_word().unwrap_or_default().into(),
+        lost_ns: incident.lost_ns,
+        cycle: incident.cycle,
+        grid_ns: incident.grid_ns,
+        wake_ns: incident.wake_ns,
+        cycle_time_ns: incident.cycle_time_ns,
+        missed_cycles: incident.skipped,
+        suppressed_before: incident.suppressed,
+        system_call: incident.system_call,
+        evidence: incident.evidence,
+        stage_ns: incident.stage_ns.to_vec(),
+        stage_usual_ns: incident.stage_usual_ns.to_vec(),
+        window_ns: incident.window_ns,
+        cpu_time_ns: incident.cpu_time_ns,
+        run_delay_ns: incident.run_delay_ns,
+        own_threads_ns: incident.own_threads_ns,
+        steal_ns: incident.steal_ns,
+        bus_late_ns: incident.bus_late_ns,
+        interrupts: incident.interrupts,
+        softirqs: incident.softirqs,
+        minor_faults: incident.minor_faults,
+        major_faults: incident.major_faults,
+        allocations: incident.allocations,
+        involuntary_switches: incident.involuntary_switches,
+        busy_permille: incident.busy_permille,
+        smi_count: incident.smi_count,
+        around_latency_ns: incident.around_latency_ns.to_vec(),
+        around_time_ns: incident.around_time_ns.to_vec(),
     }
 }
 

@@ -178,13 +178,14 @@ impl Recording {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&mut self, topic: Topic, number: u64, log_ns: u64, message: &[u8]) -> Result<()> {
-        let [state, events, health, catalog, gaps] = self.channels;
+        let [state, events, health, catalog, gaps, incidents] = self.channels;
         let channel_id = match topic {
             Topic::State => state,
             Topic::Events => events,
             Topic::Health => health,
             Topic::Catalog => catalog,
             Topic::Gaps => gaps,
+            Topic::Incidents => incidents,
         };
         let [b0, b1, b2, b3, ..] = number.to_le_bytes();
         // MCAP counts in 32 bits: the number wraps, the message holds all of it.

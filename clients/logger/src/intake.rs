@@ -87,6 +87,9 @@ impl Source {
             while let Some(event) = self.view.next_event()? {
                 inlet.event(&event);
             }
+            while let Some(incident) = self.view.next_incident()? {
+                inlet.incident(&incident);
+            }
             let seldom = Instant::now() >= self.seldom_at;
             if last || seldom {
                 self.take_health(inlet)?;

@@ -1,12 +1,13 @@
 //! Between reading and writing: pages of encoded records in a bounded queue. The reading side never
 //! waits; what finds no room is counted and named in a gap marker. No file is touched here.
 use crate::clock::UnixOffset;
-use crate::convert::{Machine, event_message, health_message};
+use crate::convert::{Machine, event_message, health_message, incident_message};
 use crate::encode::StateEncoder;
 use crate::schema::{Topic, message};
 use crate::tally::{Counts, Tally, add};
 use shm_layout::event::Event;
 use shm_layout::health::Health;
+use shm_layout::incident::Incident;
 use shm_layout::state::{AxisState, StateHeader};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -220,6 +221,15 @@ impl Inlet {
         self.gap(gap, log_ns);
         let message = event_message(event, daemon_id, &self.machine);
         self.page.push(Topic::Events, event.sequence, log_ns, |out| append(&message, out));
+    }
+
+    /// Takes one incident; without room it is dropped. Its number tells a reader of the recording.
+    pub fn incident(&mut self, incident: &Incident) {
+        if self.make_room() {
+            let log_ns = self.offset.unix_ns(incident.wake_ns);
+            let message = incident_message(incident, self.machine.header.daemon_id);
+            self.page.push(Topic::Incidents, 0, log_ns, |out| append(&message, out));
+        }
     }
 
     /// Takes the loop's counters; without room they are dropped, the next ones hold the same sums.

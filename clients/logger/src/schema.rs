@@ -23,12 +23,14 @@ pub enum Topic {
     Catalog = 3,
     /// What is missing from the other topics.
     Gaps = 4,
+    /// Breaches of timing with their cause.
+    Incidents = 5,
 }
 
 impl Topic {
     /// Every topic, in the order in which files declare them.
-    pub const ALL: [Topic; 5] =
-        [Topic::State, Topic::Events, Topic::Health, Topic::Catalog, Topic::Gaps];
+    pub const ALL: [Topic; 6] =
+        [Topic::State, Topic::Events, Topic::Health, Topic::Catalog, Topic::Gaps, Topic::Incidents];
 
     /// The topic's name in the file.
     #[must_use]
@@ -39,6 +41,7 @@ impl Topic {
             Topic::Health => "/health",
             Topic::Catalog => "/catalog",
             Topic::Gaps => "/gaps",
+            Topic::Incidents => "/incidents",
         }
     }
 
@@ -51,6 +54,7 @@ impl Topic {
             Topic::Health => "kadenz.Health",
             Topic::Catalog => "kadenz.Catalog",
             Topic::Gaps => "kadenz.Gap",
+            Topic::Incidents => "kadenz.Incident",
         }
     }
 }

@@ -55,7 +55,7 @@ impl Spans {
         match entry.topic {
             Topic::State => self.state.add(entry.number),
             Topic::Events => self.events.add(entry.number),
-            Topic::Health | Topic::Catalog | Topic::Gaps => {}
+            Topic::Health | Topic::Catalog | Topic::Gaps | Topic::Incidents => {}
         }
     }
 
@@ -329,7 +329,7 @@ impl<F: FnMut(&Path)> FileWriter<F> {
         let counts: Option<&Counts> = match entry.topic {
             Topic::State => Some(&self.tally.state),
             Topic::Events => Some(&self.tally.events),
-            Topic::Health | Topic::Catalog | Topic::Gaps => None,
+            Topic::Health | Topic::Catalog | Topic::Gaps | Topic::Incidents => None,
         };
         if let Some(counts) = counts {
             // ORDERING: a statistic.

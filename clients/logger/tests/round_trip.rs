@@ -7,6 +7,7 @@ use shm_layout::code;
 use shm_layout::event::Event;
 use shm_layout::health::Health;
 use shm_layout::histogram::{bucket_of, percentile_ns};
+use shm_layout::incident::Incident;
 use shm_layout::state::{AxisState, NO_AXIS, StateHeader};
 
 mod reading;
@@ -235,6 +236,29 @@ fn health_carries_counters_and_the_percentiles_of_its_histograms() {
         (read.allocations, health.allocations),
     ];
     assert!(counters.iter().all(|(back, written)| back == written), "{counters:?}");
+}
+
+#[test]
+fn an_incident_is_read_back_with_its_cause_in_words() {
+    let incident = Incident {
+        sequence: 3,
+        kind: code::IncidentKind::MissedCycles.code(),
+        cause: code::Cause::Host.code(),
+        finding: code::Finding::Steal.code(),
+        lost_ns: 98_000_000,
+        skipped: 97,
+        around_time_ns: [7; shm_layout::INCIDENT_PASSES],
+        ..Incident::zeroed()
+    };
+    let (files, _) = record(single("incidents"), synthetic::machine(1, 1_000_000), |inlet| {
+        inlet.incident(&incident);
+    });
+    let data = &read(&files[0])["/incidents"][0].data;
+    let read = message::Incident::decode(data.as_slice()).unwrap();
+    assert_eq!((read.sequence, read.missed_cycles), (3, 97));
+    assert_eq!((read.cause.as_str(), read.kind.as_str()), ("host", "missed-cycles"));
+    assert!(read.explanation.starts_with("host stole 98.0 ms"), "{}", read.explanation);
+    assert_eq!(read.around_time_ns, incident.around_time_ns);
 }
 
 #[test]
