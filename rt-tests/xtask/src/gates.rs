@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::workspace::{FREESTANDING, Workspace, captured, shown, shown_and_captured};
-use crate::{dependencies, licences, tidy};
+use crate::{dependencies, licences, sanitizers, tidy};
 
 /// One gate.
 pub struct Gate {
@@ -42,6 +42,16 @@ pub const GATES: &[Gate] = &[
         proves: "every test of the workspace, golden files included",
         run: tests,
     },
+    Gate {
+        name: "rtsan",
+        proves: "the loop's pass calls nothing that may block (≈ 1 min cold)",
+        run: sanitizers::rtsan,
+    },
+    Gate {
+        name: "tsan",
+        proves: "threads on one lane touch it by atomics alone (≈ 1 min cold)",
+        run: sanitizers::tsan,
+    },
     Gate { name: "loom", proves: "the lanes under every interleaving within bounds", run: loom },
     Gate {
         name: "docs",
@@ -69,7 +79,9 @@ fn clippy(workspace: &Workspace) -> Result<(), String> {
         let mut command = workspace.cargo(&["clippy", "--all-targets", "--keep-going"]);
         shown(command.args(scope).args(["--", "-D", "warnings"]))?;
     }
-    // The freestanding binary is no part of a workspace build.
+    // Binaries that link only in their own gates are no part of a workspace build.
+    let mut command = workspace.cargo(&["clippy", "--package", "rtsan-proof"]);
+    shown(command.args(["--features", "runtime", "--", "-D", "warnings"]))?;
     have_freestanding(workspace)?;
     let mut command = workspace.cargo(&["clippy", "--package", "panic-proof"]);
     command.args(["--features", "seeded-defect", "--target", FREESTANDING]);

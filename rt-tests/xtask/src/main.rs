@@ -9,6 +9,7 @@ mod check_all;
 mod gates;
 mod dependencies;
 mod licences;
+mod sanitizers;
 mod tidy;
 
 use workspace::Workspace;
