@@ -1,5 +1,6 @@
-//! The shipped rings under the model checker, every interleaving and every legal reordering of up
-//! to three preemptions, and a seeded defect that it must notice. Empty without `--cfg loom`.
+//! The shipped rings, mailboxes and gauges under the model checker, every interleaving and every legal
+//! reordering of up to three preemptions, and seeded defects that it must notice. Empty without
+//! `--cfg loom`.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p kadenz-lanes --release --target-dir target/loom \
 //!  --test loom`; LOOM_MAX_PREEMPTIONS overrides the bound.
@@ -11,7 +12,8 @@ use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kadenz_lanes::{
-    BroadcastReader, BroadcastWriter, MailboxReader, MailboxWriter, Read, RingGeometry, View, Word,
+    BroadcastReader, BroadcastWriter, GaugeReader, GaugeWriter, MailboxReader, MailboxWriter, Read,
+    RingGeometry, View, Word,
 };
 use loom::sync::Arc;
 use loom::thread;
@@ -160,6 +162,124 @@ fn take_without_loss(words: &[Word]) -> u64 {
     }
     assert_eq!((reader.torn(), reader.overtaken()), (0, 0), "lost without cause");
     seen
+}
+
+/// A page of two gauges: `writers` threads count the first up, a reader looks at both. The second is
+/// set behind the first by one writer only. Gives the highest count that the reader met.
+fn gauges(writers: usize, counts: u64) -> u64 {
+    let newest = StdArc::new(AtomicU64::new(0));
+    let seen = StdArc::clone(&newest);
+    model().check(move || {
+        let words: Arc<Vec<Word>> = Arc::new((0..3).map(|_| Word::new(0)).collect());
+        let others: Vec<_> = (1..writers)
+            .map(|_| {
+                let words = Arc::clone(&words);
+                thread::spawn(move || count(&words, counts))
+            })
+            .collect();
+        let reading = Arc::clone(&words);
+        let seen = StdArc::clone(&seen);
+        let reader = thread::spawn(move || {
+            let reader = GaugeReader::new(View::new(&reading)).unwrap();
+            let mut before = [0; 2];
+            for _ in 0..2 {
+                let mut now = [0; 2];
+                assert!(reader.copy_to(0, &mut now));
+                assert!(now[0] >= before[0] && now[1] >= before[1], "a gauge went back");
+                assert!([0, SET].contains(&now[1]), "half a gauge");
+                before = now;
+            }
+            seen.fetch_max(before[0], Ordering::Relaxed);
+        });
+        count(&words, counts);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        reader.join().unwrap();
+        let whole = counts * u64::try_from(writers).unwrap();
+        let reader = GaugeReader::new(View::new(&words)).unwrap();
+        assert_eq!(reader.get(0), Some(whole), "a count was lost");
+        assert_eq!(reader.refused_by_writer(), 0);
+    });
+    newest.load(Ordering::Relaxed)
+}
+
+/// Differs from 0 in both halves.
+const SET: u64 = 0x0000_0001_0000_0001;
+
+fn count(words: &[Word], counts: u64) {
+    let mut writer = GaugeWriter::new(words).unwrap();
+    (0..counts).for_each(|_| writer.add(0, 1));
+    writer.set(1, SET);
+}
+
+/// A writer that is gone after `before` records, and its successor on the same words, which goes on
+/// while a reader reads: a gateway that was restarted.
+fn succession(read: fn(&[Word]) -> u64) {
+    let newest = StdArc::new(AtomicU64::new(0));
+    let seen = StdArc::clone(&newest);
+    model().check(move || {
+        let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
+        let words = memory(geometry);
+        let reading = Arc::clone(&words);
+        let seen = StdArc::clone(&seen);
+        let reader = thread::spawn(move || {
+            seen.fetch_max(read(&reading), Ordering::Relaxed);
+        });
+        for n in 0..2 {
+            let mut writer = BroadcastWriter::new(&words, geometry).unwrap();
+            assert_eq!(writer.published(), n, "the successor does not go on where it ended");
+            writer.publish(&[&[n], &[!n]]);
+        }
+        reader.join().unwrap();
+    });
+    let newest = newest.load(Ordering::Relaxed);
+    assert!(newest > 1, "no execution read what the successor wrote: the model is empty");
+}
+
+/// Two readers, one in order and one for the newest, beside one writer.
+fn company() {
+    let met = StdArc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let seen = StdArc::clone(&met);
+    model().check(move || {
+        let geometry = RingGeometry::new(2, PAYLOAD_WORDS).unwrap();
+        let words = memory(geometry);
+        let mut writer = BroadcastWriter::new(&words, geometry).unwrap();
+        writer.publish(&[&[0], &[!0]]);
+        let (first, second) = (Arc::clone(&words), Arc::clone(&words));
+        let (in_order, newest) = (StdArc::clone(&seen), StdArc::clone(&seen));
+        let first = thread::spawn(move || {
+            in_order.0.fetch_max(read_in_order(&first), Ordering::Relaxed);
+        });
+        let second = thread::spawn(move || {
+            newest.1.fetch_max(read_newest(&second), Ordering::Relaxed);
+        });
+        writer.publish(&[&[1], &[!1]]);
+        first.join().unwrap();
+        second.join().unwrap();
+    });
+    let met = (met.0.load(Ordering::Relaxed), met.1.load(Ordering::Relaxed));
+    assert_eq!(met, (2, 2), "a reader met nothing: the model is empty");
+}
+
+#[test]
+fn a_gauge_never_goes_back_and_is_never_half_written() {
+    assert!(gauges(1, 2) > 0, "no execution read while counting: the model is empty");
+}
+
+#[test]
+fn a_restarted_writer_goes_on_behind_a_reader_without_a_handshake() {
+    succession(read_in_order);
+    succession(read_all_without_loss);
+}
+
+#[test]
+fn readers_of_one_ring_do_not_disturb_each_other() {
+    company();
+}
+
+#[test]
+#[should_panic(expected = "a count was lost")]
+fn the_model_notices_a_second_writer_of_a_gauge() {
+    gauges(2, 1);
 }
 
 #[test]
