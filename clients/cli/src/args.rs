@@ -71,7 +71,7 @@ pub(crate) struct RunOptions {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckOptions {
     /// Machine files (.toml) and trajectory files (.csv).
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
     pub(crate) files: Vec<PathBuf>,
     /// The machine that trajectory files are checked against.
     #[arg(long, value_name = "FILE.toml", conflicts_with = "demo")]
@@ -85,6 +85,9 @@ pub(crate) struct CheckOptions {
     /// Prints the effective configuration of machine files, every default spelled out, and its hash.
     #[arg(long)]
     pub(crate) print_config: bool,
+    /// Prints the JSON Schema of machine files, for editors, and checks nothing.
+    #[arg(long, conflicts_with_all = ["files", "print_config"])]
+    pub(crate) schema: bool,
 }
 
 #[derive(Debug, clap::Args)]

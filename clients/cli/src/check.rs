@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use kadenz_config::machine::AxisKind as ConfigKind;
-use kadenz_config::{Error as ConfigError, Machine, effective_toml, hash};
+use kadenz_config::{Error as ConfigError, Machine, effective_toml, hash, json_schema};
 use kadenz_planner::{AxisInfo, AxisKind, AxisLimits, PlanError, Program, ProgramOptions, csv};
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,11 @@ impl Finding {
 
 /// Judges every file of `options`; one bad file does not hide the next.
 pub(crate) fn check(options: &CheckOptions) -> Result<Reply, Failure> {
+    if options.schema {
+        let text = json_schema();
+        let schema: Value = serde_json::from_str(&text).unwrap_or_default();
+        return Ok(Reply::new(0, text.trim_end()).with("schema", schema));
+    }
     let kinds = options.files.iter().map(|file| kind_of(file)).collect::<Result<Vec<_>, _>>()?;
     let machine = match kinds.contains(&Kind::Trajectory) {
         true => Some(machine_for_trajectories(options)?),

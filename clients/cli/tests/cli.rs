@@ -174,6 +174,16 @@ fn a_good_machine_file_passes_and_its_printed_configuration_passes_again() {
 }
 
 #[test]
+fn the_schema_of_machine_files_is_printed_as_it_stands_in_the_documentation() {
+    let printed = kadenz(&["check", "--schema"]);
+    assert_eq!(code(&printed), 0);
+    assert_eq!(out(&printed), include_str!("../../../docs/machine.schema.json"));
+    let object = json(&kadenz(&["check", "--schema", "--json"]));
+    assert_eq!(object["schema"]["required"][0], "machine");
+    assert_eq!(code(&kadenz(&["check", "--schema", "arm.toml"])), 2);
+}
+
+#[test]
 fn every_mistake_in_every_file_is_shown_and_78_wins() {
     let dir = nowhere();
     let bad = kadenz_config::demo("demo-arm").unwrap().replace("period_us = 1000", "period_us = 7");

@@ -1,7 +1,7 @@
 //! One `[[axis]]` with its sub-tables: units by kind, and the checks of its physics.
 
 use crate::machine::{Axis, AxisKind, FollowingError, Limits, Plant};
-use crate::resolve::Names;
+use crate::names::Names;
 use crate::schema::{self, ByKind};
 use crate::walk::Section;
 use crate::wording::{at_least, nearest, number};

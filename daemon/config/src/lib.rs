@@ -9,10 +9,14 @@ mod exemption;
 mod schema;
 mod report;
 mod wording;
+mod asked;
+mod spot;
 mod walk;
+mod names;
 mod resolve;
 mod axis;
 mod effective;
+mod json_schema;
 
 use std::fs::File;
 use std::io::Read;
@@ -20,6 +24,7 @@ use std::path::Path;
 
 pub use effective::{effective_toml, hash};
 pub use exemption::Exemption;
+pub use json_schema::json_schema;
 pub use machine::Machine;
 pub use report::{Finding, Findings};
 

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use crate::asked::Asked;
+
 /// How many findings one message shows; the rest is counted.
 const FINDINGS_SHOWN_MAX: usize = 64;
 /// How many characters of a source line a snippet shows.
@@ -58,6 +60,7 @@ pub(crate) struct Report<'t> {
     /// Byte offset of the first character of each line.
     line_starts: Vec<usize>,
     found: RefCell<Vec<(Range<usize>, String)>>,
+    asked: RefCell<Vec<Asked>>,
 }
 
 impl<'t> Report<'t> {
@@ -67,11 +70,22 @@ impl<'t> Report<'t> {
         let rest =
             text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(first).chain(rest).collect();
-        Self { text, line_starts, found: RefCell::new(Vec::new()) }
+        let (found, asked) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        Self { text, line_starts, found, asked }
     }
 
     pub(crate) fn add(&self, span: Range<usize>, message: String) {
         self.found.borrow_mut().push((span, message));
+    }
+
+    /// Notes what the reader asked for.
+    pub(crate) fn note(&self, asked: Asked) {
+        self.asked.borrow_mut().push(asked);
+    }
+
+    /// All that was asked for, in order.
+    pub(crate) fn into_asked(self) -> Vec<Asked> {
+        self.asked.into_inner()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 use crate::machine::AxisKind;
 
 /// A key that holds a real number; `min..=max` in `unit`.
+#[derive(Clone, Copy)]
 pub(crate) struct Real {
     pub(crate) key: &'static str,
     pub(crate) min: f64,
@@ -12,6 +13,7 @@ pub(crate) struct Real {
 }
 
 /// A key that holds a whole number; `min..=max` in `unit`.
+#[derive(Clone, Copy)]
 pub(crate) struct Whole {
     pub(crate) key: &'static str,
     pub(crate) min: u64,
@@ -20,10 +22,25 @@ pub(crate) struct Whole {
     pub(crate) remedy: &'static str,
 }
 
-/// A key that holds anything else.
+/// A key that holds anything else; `words` rules its text, if it holds one.
+#[derive(Clone, Copy)]
 pub(crate) struct Other {
     pub(crate) key: &'static str,
+    pub(crate) words: Words,
     pub(crate) remedy: &'static str,
+}
+
+/// What a text may be.
+#[derive(Clone, Copy)]
+pub(crate) enum Words {
+    Any,
+    /// Names of this file: machine, buses, groups, axes.
+    Name,
+    /// Names of unix users and groups.
+    UnixName,
+    /// Names of findings about a host.
+    Exemption,
+    OneOf(&'static [&'static str]),
 }
 
 /// A real number whose key and unit follow the kind of the axis.
@@ -72,7 +89,11 @@ const fn whole(
 }
 
 const fn other(key: &'static str, remedy: &'static str) -> Other {
-    Other { key, remedy }
+    ruled(key, Words::Any, remedy)
+}
+
+const fn ruled(key: &'static str, words: Words, remedy: &'static str) -> Other {
+    Other { key, words, remedy }
 }
 
 pub(crate) const BUS_COUNT_MAX: usize = 4;
@@ -80,19 +101,24 @@ pub(crate) const GROUP_COUNT_MAX: usize = 8;
 pub(crate) const AXIS_COUNT_MAX: usize = 64;
 pub(crate) const NAME_CHARS_MAX: usize = 31;
 
-pub(crate) const NAME: Other = other("name", "write 1..=31 characters of a-z, 0-9 and -");
+pub(crate) const NAME: Other =
+    ruled("name", Words::Name, "write 1..=31 characters of a-z, 0-9 and -");
 
 pub(crate) const MACHINE: Other =
     other("machine", "add a table [machine] with the name of the machine");
 pub(crate) const PERIOD_US: Whole =
     whole("period_us", (100, 10_000), "µs", "set the length of a cycle, usually 1000");
 
-pub(crate) const CPU: Other = other("cpu", "write \"last\" or the number of a CPU");
+pub(crate) const CPU: Other =
+    ruled("cpu", Words::OneOf(&["last"]), "write \"last\" or the number of a CPU");
 pub(crate) const CPU_NUMBER: Whole = whole("cpu", (0, 1023), "", CPU.remedy);
 pub(crate) const PRIORITY_FIFO: Whole =
     whole("priority_fifo", (1, 98), "", "set the loop's SCHED_FIFO priority, usually 80");
-pub(crate) const EXEMPT: Other =
-    other("exempt", "list in quotes what this machine may start without, or leave it out");
+pub(crate) const EXEMPT: Other = ruled(
+    "exempt",
+    Words::Exemption,
+    "list in quotes what this machine may start without, or leave it out",
+);
 
 pub(crate) const LEASE_MS: Whole = whole(
     "lease_ms",
@@ -103,7 +129,11 @@ pub(crate) const LEASE_MS: Whole = whole(
 pub(crate) const HORIZON_MS: Whole =
     whole("horizon_ms", (10, 60_000), "ms", "set what the planner keeps ahead, usually 1000");
 
-pub(crate) const POLICY: Other = other("policy", "write \"skip-in-phase\" or \"stop-after\"");
+pub(crate) const POLICY: Other = ruled(
+    "policy",
+    Words::OneOf(&["skip-in-phase", "stop-after"]),
+    "write \"skip-in-phase\" or \"stop-after\"",
+);
 pub(crate) const MISSED_PER_S_MAX: Whole = whole(
     "missed_per_s_max",
     (1, 1000),
@@ -140,19 +170,20 @@ pub(crate) const GATEWAY_PRIORITY_FIFO: Whole =
     whole("priority_fifo", (1, 97), "", "set a priority below the loop's, usually 40");
 
 const USER: &str = "write the name of a unix user in quotes";
-pub(crate) const VIEW: Other = other("view", USER);
-pub(crate) const PLAN: Other = other("plan", USER);
-pub(crate) const OPERATE: Other = other("operate", USER);
+pub(crate) const VIEW: Other = ruled("view", Words::UnixName, USER);
+pub(crate) const PLAN: Other = ruled("plan", Words::UnixName, USER);
+pub(crate) const OPERATE: Other = ruled("operate", Words::UnixName, USER);
 pub(crate) const OPERATE_GROUP: Other =
-    other("operate_group", "write the name of a unix group in quotes");
+    ruled("operate_group", Words::UnixName, "write the name of a unix group in quotes");
 
-pub(crate) const BUS_KIND: Other = other("kind", "write \"sim\"");
+pub(crate) const BUS_KIND: Other = ruled("kind", Words::OneOf(&["sim"]), "write \"sim\"");
 pub(crate) const SEED: Whole =
     whole("seed", (0, i64::MAX as u64), "", "set any whole number; the same seed repeats a run");
 
-pub(crate) const AXIS_KIND: Other = other("kind", "write \"rotary\" or \"linear\"");
-pub(crate) const AXIS_BUS: Other = other("bus", "write the name of a [[bus]]");
-pub(crate) const AXIS_GROUP: Other = other("group", "write the name of a [[group]]");
+pub(crate) const AXIS_KIND: Other =
+    ruled("kind", Words::OneOf(&["rotary", "linear"]), "write \"rotary\" or \"linear\"");
+pub(crate) const AXIS_BUS: Other = ruled("bus", Words::Name, "write the name of a [[bus]]");
+pub(crate) const AXIS_GROUP: Other = ruled("group", Words::Name, "write the name of a [[group]]");
 pub(crate) const DIVISOR: Whole =
     whole("divisor", (1, 1), "period", "the simulated bus exchanges every axis in every period");
 pub(crate) const COUNTS_PER_UNIT: ByKind = ByKind::new(

@@ -5,8 +5,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::asked::{Asked, Rule};
 use crate::report::{Report, printable, short};
 use crate::schema::{Other, Real, Whole};
+use crate::spot::{Given, Spot};
 use crate::wording::{kind_of, nearest, real_range, whole_range};
 
 /// Parses `text` and hands its root to `resolve`; broken TOML is reported and not resolved.
@@ -34,26 +36,6 @@ pub(crate) fn document<T>(
     }
     let table = Some(root.get_ref());
     resolve(Section { table, ..Section::absent(String::new(), 0..0, report) })
-}
-
-/// A place in the file that a cross-check can refuse later.
-#[derive(Clone)]
-pub(crate) struct Spot {
-    /// Key and value as shown, "key `a.b` = 3".
-    shown: String,
-    pub(crate) span: Range<usize>,
-}
-
-impl Spot {
-    pub(crate) fn refuse(&self, report: &Report<'_>, why: &str) {
-        report.add(self.span.clone(), format!("{}: {why}", self.shown));
-    }
-}
-
-/// A value with the place it came from.
-pub(crate) struct Given<T> {
-    pub(crate) value: T,
-    pub(crate) spot: Spot,
 }
 
 struct Known {
@@ -105,6 +87,14 @@ impl<'a> Section<'a> {
         self.known.push(Known { key, unit, offered });
     }
 
+    /// Understands and offers a key, and notes its rule.
+    pub(crate) fn ask(&mut self, rule: Rule, is_required: bool) {
+        if !self.known.iter().any(|known| known.key == rule.key()) {
+            self.know(rule.key(), rule.unit(), true);
+        }
+        self.report.note(Asked { table: self.path.clone(), rule, is_required });
+    }
+
     fn full_key(&self, key: &str) -> String {
         let key = short(&printable(key));
         if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
@@ -138,7 +128,7 @@ impl<'a> Section<'a> {
 
     /// A required real number.
     pub(crate) fn real(&mut self, spec: &Real) -> Option<f64> {
-        self.know(spec.key, spec.unit, true);
+        self.ask(Rule::Real(*spec), true);
         if self.find(spec.key).is_none() {
             self.miss(spec.key, format!("{} ({})", spec.remedy, real_range(spec)));
             return None;
@@ -148,7 +138,7 @@ impl<'a> Section<'a> {
 
     /// A real number that has a default.
     pub(crate) fn real_or(&mut self, spec: &Real, default: f64) -> Option<f64> {
-        self.know(spec.key, spec.unit, true);
+        self.ask(Rule::Real(*spec), false);
         if self.find(spec.key).is_some() { self.present_real(spec) } else { Some(default) }
     }
 
@@ -191,7 +181,7 @@ impl<'a> Section<'a> {
 
     /// A whole number that has a default.
     pub(crate) fn whole_or<T: TryFrom<u64>>(&mut self, spec: &Whole, default: T) -> Option<T> {
-        self.know(spec.key, spec.unit, true);
+        self.ask(Rule::Whole(*spec), false);
         if self.find(spec.key).is_some() { self.present_whole(spec) } else { Some(default) }
     }
 
@@ -213,7 +203,7 @@ impl<'a> Section<'a> {
 
     /// A truth value that has a default.
     pub(crate) fn truth_or(&mut self, spec: &Other, default: bool) -> Option<bool> {
-        self.know(spec.key, "", true);
+        self.ask(Rule::Truth(*spec), false);
         match self.find(spec.key).map(|(_, value)| value.get_ref()) {
             None => Some(default),
             Some(DeValue::Boolean(truth)) => Some(*truth),
@@ -227,7 +217,8 @@ impl<'a> Section<'a> {
 
     /// A required text.
     pub(crate) fn text(&mut self, spec: &Other) -> Option<Given<&'a str>> {
-        let given = self.text_if_present(spec);
+        self.ask(Rule::Text(*spec), true);
+        let given = self.present_text(spec);
         if given.is_none() && self.find(spec.key).is_none() {
             self.miss(spec.key, spec.remedy.to_owned());
         }
@@ -236,7 +227,11 @@ impl<'a> Section<'a> {
 
     /// A text if the key is there.
     pub(crate) fn text_if_present(&mut self, spec: &Other) -> Option<Given<&'a str>> {
-        self.know(spec.key, "", true);
+        self.ask(Rule::Text(*spec), false);
+        self.present_text(spec)
+    }
+
+    fn present_text(&self, spec: &Other) -> Option<Given<&'a str>> {
         match self.find(spec.key)?.1.get_ref() {
             DeValue::String(text) => {
                 Some(Given { value: text.as_ref(), spot: self.spot(spec.key) })
@@ -261,7 +256,7 @@ impl<'a> Section<'a> {
 
     /// The texts of a list, and whether it held nothing else. Absent is empty.
     pub(crate) fn texts(&mut self, spec: &Other) -> (Vec<Given<&'a str>>, bool) {
-        self.know(spec.key, "", true);
+        self.ask(Rule::Texts(*spec), false);
         let Some((_, value)) = self.find(spec.key) else { return (Vec::new(), true) };
         let Some(array) = value.get_ref().as_array() else {
             let is = kind_of(value.get_ref());
@@ -288,7 +283,11 @@ impl<'a> Section<'a> {
 
     /// The table `[key]`; when it is not there, a section in which every default holds.
     pub(crate) fn section(&mut self, key: &'static str) -> Section<'a> {
-        self.know(key, "", true);
+        self.ask(Rule::Table(key), false);
+        self.open(key)
+    }
+
+    fn open(&mut self, key: &'static str) -> Section<'a> {
         let path = self.full_key(key);
         match self.find(key) {
             Some((_, value)) => match value.get_ref() {
@@ -312,7 +311,8 @@ impl<'a> Section<'a> {
 
     /// The table `[key]`, which must be there.
     pub(crate) fn required_section(&mut self, spec: &Other) -> Section<'a> {
-        let section = self.section(spec.key);
+        self.ask(Rule::Table(spec.key), true);
+        let section = self.open(spec.key);
         if self.find(spec.key).is_some() {
             return section;
         }
@@ -322,7 +322,7 @@ impl<'a> Section<'a> {
 
     /// The tables `[[key]]`, 1..=`count_max` of them.
     pub(crate) fn sections(&mut self, key: &'static str, count_max: usize) -> Vec<Section<'a>> {
-        self.know(key, "", true);
+        self.ask(Rule::Tables(key, count_max), true);
         let Some((_, value)) = self.find(key) else {
             self.miss(key, format!("add at least one table [[{key}]]"));
             return Vec::new();
