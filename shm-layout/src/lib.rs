@@ -7,6 +7,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
+)]
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used)]
 
 mod record;
@@ -23,6 +27,16 @@ pub mod health;
 
 pub use capacity::*;
 pub use record::{Field, RecordInfo};
+
+/// Shows under clippy that the ban bites in this crate: an expectation that nothing meets is an error.
+#[cfg(all(clippy, not(test)))]
+const _: fn(f64) -> f64 = {
+    #[expect(clippy::disallowed_methods, reason = "planted: clippy.toml bans it here")]
+    fn planted(value: f64) -> f64 {
+        value.clamp(0.0, 1.0)
+    }
+    planted
+};
 
 /// Major version of this layout. Streams carry it in their service name (`state/v1`).
 pub const VERSION_MAJOR: u16 = 1;

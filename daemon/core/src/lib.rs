@@ -5,6 +5,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs, unused_must_use)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
+)]
 #![deny(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -31,3 +35,13 @@ pub mod record;
 pub mod inputs;
 
 pub use cycle::{State, cycle};
+
+/// Shows under clippy that the ban bites in this crate: an expectation that nothing meets is an error.
+#[cfg(all(clippy, not(test)))]
+const _: fn(f64) -> f64 = {
+    #[expect(clippy::disallowed_methods, reason = "planted: clippy.toml bans it here")]
+    fn planted(value: f64) -> f64 {
+        value.clamp(0.0, 1.0)
+    }
+    planted
+};

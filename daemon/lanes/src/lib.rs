@@ -21,6 +21,10 @@
 //! records, which is garbage as above and nothing more.
 
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
+)]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lanes index 64-bit words with usize; a 64-bit target is needed");
@@ -32,12 +36,30 @@ mod broadcast;
 mod mailbox;
 mod gauge;
 #[cfg(all(feature = "std", not(loom)))]
+#[expect(clippy::disallowed_types, reason = "mainland: before the loop runs")]
 mod error;
 #[cfg(all(feature = "std", not(loom)))]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::disallowed_macros,
+    reason = "mainland: before the loop runs"
+)]
 mod layout;
 #[cfg(all(feature = "std", not(loom)))]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "mainland: before the loop runs"
+)]
 mod region;
 #[cfg(all(feature = "std", not(loom)))]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::disallowed_macros,
+    reason = "mainland: before the loop runs"
+)]
 mod sys;
 
 pub use broadcast::{BroadcastReader, BroadcastWriter, Read};
@@ -54,3 +76,13 @@ pub use layout::{Contract, Layout};
 pub use region::Lanes;
 #[cfg(all(feature = "std", not(loom)))]
 pub use sys::{Memory, Sealing};
+
+/// Shows under clippy that the ban bites in this crate: an expectation that nothing meets is an error.
+#[cfg(all(clippy, not(test)))]
+const _: fn() = {
+    #[expect(clippy::disallowed_methods, reason = "planted: clippy.toml bans it here")]
+    fn planted() {
+        core::hint::spin_loop();
+    }
+    planted
+};

@@ -10,6 +10,10 @@
 //! then are the new outputs latched. A target therefore shows in the next cycle's answer.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
+)]
 #![deny(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -30,3 +34,13 @@ pub use plant::{MAX_DRIVES, Plant, PlantError};
 pub use setup::{DriveSetup, SetupError};
 pub use state::State;
 pub use wire::{Rxpdo, Txpdo, controlword, error_code, mode, statusword};
+
+/// Shows under clippy that the ban bites in this crate: an expectation that nothing meets is an error.
+#[cfg(all(clippy, not(test)))]
+const _: fn(f64) -> f64 = {
+    #[expect(clippy::disallowed_methods, reason = "planted: clippy.toml bans it here")]
+    fn planted(value: f64) -> f64 {
+        value.clamp(0.0, 1.0)
+    }
+    planted
+};

@@ -33,6 +33,7 @@ impl SimBus {
     ///
     /// # Errors
     /// The drive setup that is not plausible.
+    #[expect(clippy::disallowed_methods, reason = "made before the loop runs")]
     pub fn new(machine: &Machine) -> Result<Self, PlantError> {
         let mut plant = Plant::new();
         let mut axes = Vec::with_capacity(machine.axes.len());

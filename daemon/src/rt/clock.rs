@@ -8,6 +8,7 @@ use super::grid::Grid;
 
 /// CLOCK_MONOTONIC in ns (vDSO, no system call).
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one reading of time on this thread")]
 pub fn now_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
@@ -17,6 +18,7 @@ pub fn now_ns() -> u64 {
 }
 
 /// Sleeps until CLOCK_MONOTONIC shows `due_ns`; gives how many system calls that took.
+#[expect(clippy::disallowed_methods, reason = "the one wait of this thread")]
 pub fn sleep_until(due_ns: u64) -> u64 {
     let due = TimeSpec::new(
         i64::try_from(due_ns / 1_000_000_000).unwrap_or(i64::MAX),

@@ -13,6 +13,11 @@
 //! configuration must exempt `vdso-clock`, and the call is let through. The simulated bus makes none.
 //! Real-process tests trace the thread and fail on any other call and on a missing one; taking an entry
 //! off the list breaks the loop, which is tested as well.
+#![cfg_attr(
+    not(test),
+    deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
+)]
+
 pub mod bus_sim;
 pub mod clock;
 pub mod grid;
@@ -109,3 +114,25 @@ impl<B: Bus, S: StageClock> Loop<B, S> {
         self.stats.set_losses(self.lanes.requests_lost(), self.lanes.overtaken(), drops);
     }
 }
+
+/// Shows under clippy that the bans bite here: an expectation that nothing meets is an error.
+#[cfg(all(clippy, not(test)))]
+const _: fn() = {
+    #[expect(clippy::disallowed_macros, reason = "planted: clippy.toml bans it here")]
+    fn logs() {
+        log::info!("from the loop");
+    }
+    #[expect(clippy::disallowed_methods, reason = "planted: clippy.toml bans it here")]
+    fn allocates() -> impl Sized {
+        1.to_string()
+    }
+    #[expect(clippy::disallowed_types, reason = "planted: clippy.toml bans it here")]
+    fn locks() -> impl Sized {
+        std::sync::Mutex::new(())
+    }
+    fn planted() {
+        logs();
+        let _ = (allocates(), locks());
+    }
+    planted
+};

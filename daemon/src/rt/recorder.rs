@@ -13,6 +13,7 @@ pub struct FlightRecorder {
 impl FlightRecorder {
     /// Records into `ring`.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "made before the loop runs")]
     pub fn new(ring: BroadcastWriter<'static>) -> Self {
         Self { ring, words: Box::new([0; WORDS_MAX]) }
     }
