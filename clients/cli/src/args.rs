@@ -98,7 +98,7 @@ pub(crate) struct UpOptions {
     /// An embedded machine instead of a file: demo-arm or demo-mill.
     #[arg(long, value_name = "NAME")]
     pub(crate) demo: Option<String>,
-    /// Directory of the recordings [default: the logger's own].
+    /// Directory of the recordings [default: the logger's own; with users for roles /var/lib/kadenz].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Saves the inputs of every cycle of the loop to FILE, for replay.

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kadenz_link::access::way_in;
 use kadenz_link::text::printable;
 use kadenz_paths::RuntimeDir;
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ impl Planner {
         let path = dir.planner_socket();
         let stream = UnixStream::connect(&path).map_err(|error| {
             let (code, remedy) = if error.kind() == ErrorKind::PermissionDenied {
-                (EXIT_PERMISSION, "ask to be made a member of the socket's group".to_owned())
+                (EXIT_PERMISSION, way_in(dir, &path))
             } else {
                 let at = dir.as_path().display();
                 let start = format!(

@@ -19,17 +19,15 @@ const SETTLE_TIME: Duration = Duration::from_secs(30);
 
 /// Asks for `kind`; `enable` and `disable` end when the machine is enabled or disabled.
 pub(crate) fn ask(dir: &RuntimeDir, kind: RequestKind, value: f64) -> Result<Reply, Failure> {
-    // Before the view is entered: that may make root the view's user.
     let mut operate = Operate::connect(dir).map_err(|error| unanswered(dir, &error))?;
-    let mut machine = match kind {
-        RequestKind::Enable | RequestKind::Disable => Some(Machine::enter(dir)),
-        _ => None,
-    };
     let answer = operate.request(kind, value, DEADLINE).map_err(|error| unanswered(dir, &error))?;
     let reply = reply_to(kind, &answer);
-    let reply = match &mut machine {
-        Some(watched) if answer.is_granted() => settle(reply, kind, &answer, watched)?,
-        _ => reply,
+    // Only now is the machine looked at: torque does not wait for that, and looking may make root
+    // the view's user.
+    let is_watched = matches!(kind, RequestKind::Enable | RequestKind::Disable);
+    let reply = match is_watched && answer.is_granted() {
+        true => settle(reply, kind, &answer, Machine::enter(dir))?,
+        false => reply,
     };
     let text = match reply.code {
         0 => format!("{}: {}", kind.word(), reply.text),
@@ -120,9 +118,9 @@ fn settle(
     reply: Reply,
     kind: RequestKind,
     answer: &Answer,
-    machine: &mut Result<Machine, Failure>,
+    machine: Result<Machine, Failure>,
 ) -> Result<Reply, Failure> {
-    let machine = match machine {
+    let mut machine = match machine {
         Ok(machine) => machine,
         // Whoever may operate need not be allowed to look.
         Err(failure) if failure.code == EXIT_PERMISSION => {
@@ -135,8 +133,7 @@ fn settle(
         }
     };
     let mut last: Option<StateHeader> = None;
-    let ended = machine.find(SETTLE_TIME, |sample| {
-        let header = sample.header();
+    let ended = machine.find(SETTLE_TIME, |(header, _)| {
         last = Some(*header);
         let is_newer = header.cycle > answer.cycle;
         let phase = Phase::try_from(header.phase).ok().filter(|_| is_newer)?;
@@ -173,7 +170,8 @@ fn settle(
     Ok(Reply { text, ..reply })
 }
 
-fn unanswered(dir: &RuntimeDir, error: &OperateError) -> Failure {
+/// Why there is no answer, as a failure.
+pub(crate) fn unanswered(dir: &RuntimeDir, error: &OperateError) -> Failure {
     use std::io::ErrorKind;
     match error {
         OperateError::Connect { source, .. } => match source.kind() {

@@ -2,17 +2,17 @@
 use std::path::Path;
 
 use kadenz_link::text::printable;
-use kadenz_link::{LinkError, Operate, clock};
+use kadenz_link::{Operate, clock};
 use kadenz_paths::RuntimeDir;
 use kadenz_planner::csv;
 use nix::sys::signal::Signal;
-use shm_layout::code::{AxisKind, Reason};
+use shm_layout::code::Reason;
 
 use crate::args::RunOptions;
 use crate::follow::{End, Follower};
 use crate::machine::{LOOK_EVERY, Machine};
 use crate::planner::{Accepted, Planner};
-use crate::reply::{EXIT_IO, EXIT_REFUSED, EXIT_UNAVAILABLE, Failure, Reply};
+use crate::reply::{EXIT_IO, EXIT_REFUSED, Failure, Reply};
 use crate::request;
 use crate::signals::{ENDING, Signals};
 use crate::terminal::{self, LiveLine};
@@ -143,13 +143,12 @@ fn follow(
 
 /// Takes everything that has come; true when a state was among it.
 fn look(machine: &mut Machine, follower: &mut Follower, now_ns: u64) -> Result<bool, Failure> {
-    let failed = |error: LinkError| Failure::new(EXIT_UNAVAILABLE, error.to_string());
     let mut seen = false;
-    while let Some(sample) = machine.view.next_state().map_err(failed)? {
-        follower.state(sample.header(), sample.axes(), now_ns);
+    while let Some((header, axes)) = machine.next()? {
+        follower.state(&header, &axes, now_ns);
         seen = true;
     }
-    while let Some(event) = machine.view.next_event().map_err(failed)? {
+    while let Some(event) = machine.next_event()? {
         follower.event(&event);
     }
     Ok(seen)
@@ -191,12 +190,6 @@ fn held_by(signal: Signal, dir: &RuntimeDir, operate: Option<Operate>) -> Reply 
 
 fn worst(machine: &mut Machine, follower: &Follower) -> String {
     let axis = follower.worst.axis;
-    let catalog = machine.view.catalog().ok().flatten();
-    let kind = catalog.and_then(|c| c.axes.get(axis)).map(|a| AxisKind::try_from(a.kind));
-    let unit = match kind {
-        Some(Ok(AxisKind::Rotary)) => "rad",
-        Some(Ok(AxisKind::Linear)) => "m",
-        _ => "",
-    };
+    let unit = machine.axis_unit(axis);
     format!("{:.6} {unit} ({})", follower.worst.error, machine.axis_name(axis))
 }

@@ -1,11 +1,14 @@
 //! Whether this process may enter a role's domain, asked before any iceoryx2 call: a foreign user would
 //! create files in it before failing, and root would silently get no samples (measured 2026-11-21).
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
 
 use kadenz_paths::{RuntimeDir, Token};
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, Gid, Uid, User, faccessat, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{
+    AccessFlags, Gid, Group, Uid, User, faccessat, geteuid, getuid, setgid, setgroups, setuid,
+};
 use shm_layout::code::Role;
 
 use crate::error::{LinkError, domain_word};
@@ -59,10 +62,7 @@ fn check_as(dir: &RuntimeDir, role: Role, uid: u32) -> Result<(), LinkError> {
     };
     if meta.uid() != uid {
         let owner = meta.uid();
-        let owner_name = User::from_uid(Uid::from_raw(owner))
-            .ok()
-            .flatten()
-            .map_or_else(|| format!("#{owner}"), |user| user.name);
+        let owner_name = user_name(owner);
         return Err(LinkError::WrongUser { dir: domain, owner, owner_name, uid });
     }
     let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
@@ -70,26 +70,147 @@ fn check_as(dir: &RuntimeDir, role: Role, uid: u32) -> Result<(), LinkError> {
         .map_err(|errno| LinkError::Denied { dir: domain, cause: errno.desc().to_owned() })
 }
 
-/// Makes a root process the user of the role's domain, for good; does nothing for others.
+/// The user that a client started as root has to become before it touches the domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Successor {
+    domain: PathBuf,
+    uid: Uid,
+    gid: Gid,
+    name: String,
+}
+
+/// Who has to take over from a client of `role` that was started as root: the user of the role's
+/// domain. `None` for everybody else, and where the domain is root's own.
 ///
-/// Call it before threads, files and any iceoryx2 call.
+/// The domain may not be there yet: then `waits` is told why, pauses, and says whether to look again.
 ///
 /// # Errors
-/// When the domain is missing or the kernel refuses the change.
-pub fn step_down(dir: &RuntimeDir, role: Role) -> Result<(), LinkError> {
+/// The last trouble once `waits` gives up, and at once what waiting does not heal.
+pub fn successor(
+    dir: &RuntimeDir,
+    role: Role,
+    mut waits: impl FnMut(&LinkError) -> bool,
+) -> Result<Option<Successor>, LinkError> {
     if !geteuid().is_root() {
+        return Ok(None);
+    }
+    // BOUND: as long as the caller waits.
+    loop {
+        match check(dir, role) {
+            Ok(()) => return Ok(None),
+            Err(LinkError::WrongUser { dir: domain, owner, owner_name, .. }) => {
+                let uid = Uid::from_raw(owner);
+                // Of a user that is in no database the group is unknown; it is not root's in any case.
+                let gid = User::from_uid(uid).ok().flatten().map(|user| user.gid);
+                let gid = gid.unwrap_or(Gid::from_raw(owner));
+                return Ok(Some(Successor { domain, uid, gid, name: owner_name }));
+            }
+            Err(error) if error.heals() && waits(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes a client that was started as root the user of the role's domain, for good; does nothing for
+/// others. Call it before threads, files and any iceoryx2 call; `waits` as for [`successor`].
+///
+/// # Errors
+/// As [`successor`], and when the kernel refuses the change.
+pub fn step_down(
+    dir: &RuntimeDir,
+    role: Role,
+    waits: impl FnMut(&LinkError) -> bool,
+) -> Result<(), LinkError> {
+    successor(dir, role, waits)?.map_or(Ok(()), |successor| successor.take_over())
+}
+
+impl Successor {
+    /// Its name, or its number with a `#`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes `path` with all its parents and gives it, not them, to the successor. What is there
+    /// already stays as it is.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or given away.
+    pub fn give_dir(&self, path: &Path) -> std::io::Result<()> {
+        give_dir(path, self.uid.as_raw(), self.gid.as_raw())
+    }
+
+    /// This process becomes the successor, with its primary group and no other.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or would let the process go back.
+    pub fn take_over(&self) -> Result<(), LinkError> {
+        let refused = |cause: &str| LinkError::StaysRoot {
+            dir: self.domain.clone(),
+            user: self.name.clone(),
+            cause: cause.to_owned(),
+        };
+        setgroups(&[])
+            .and_then(|()| setgid(self.gid))
+            .and_then(|()| setuid(self.uid))
+            .map_err(|errno| refused(errno.desc()))?;
+        if setuid(Uid::from_raw(0)).is_ok() {
+            return Err(refused("the way back to root stays open"));
+        }
+        Ok(())
+    }
+}
+
+/// Makes `path` with all its parents, for `uid` and `gid`, unless it is there. Takes root where that is
+/// another user.
+///
+/// # Errors
+/// When the directory cannot be made or given away.
+pub fn give_dir(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    if path.is_dir() {
         return Ok(());
     }
-    match check(dir, role) {
-        Err(LinkError::WrongUser { dir: domain, owner, .. }) => {
-            let group = fs::metadata(&domain).map_or(owner, |meta| meta.gid());
-            setgroups(&[])
-                .and_then(|()| setgid(Gid::from_raw(group)))
-                .and_then(|()| setuid(Uid::from_raw(owner)))
-                .map_err(|errno| LinkError::Denied { dir: domain, cause: errno.desc().to_owned() })
-        }
-        other => other,
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
     }
+    fs::create_dir(path)?;
+    chown(path, Some(uid), Some(gid))
+}
+
+/// What somebody can do who may not connect to `socket`, in words.
+#[must_use]
+pub fn way_in(dir: &RuntimeDir, socket: &Path) -> String {
+    let uid = getuid();
+    let user = User::from_uid(uid).ok().flatten();
+    let us = user.as_ref().map_or_else(|| format!("#{uid}"), |user| user.name.clone());
+    let Ok(meta) = fs::metadata(socket) else {
+        return format!("{us} cannot reach it; give the directories above it mode 0755");
+    };
+    let owner = user_name(meta.uid());
+    let domain = fs::metadata(dir.role_dir(Role::View));
+    if domain.is_ok_and(|domain| domain.uid() == meta.uid()) {
+        return format!(
+            "this machine is {owner}'s alone: run as that user (sudo -u {owner} ...), or name users \
+             for its roles (table [roles] of its file)"
+        );
+    }
+    let group = Group::from_gid(Gid::from_raw(meta.gid())).ok().flatten();
+    let is_listed = group.as_ref().is_some_and(|group| group.mem.contains(&us));
+    let group = group.map_or_else(|| format!("#{}", meta.gid()), |group| group.name);
+    if is_listed {
+        return format!(
+            "{us} has become a member of group {group} since this session began: log in again"
+        );
+    }
+    format!(
+        "{us} is no member of group {group}: an administrator runs `usermod -aG {group} {us}`, then \
+         {us} logs in again"
+    )
+}
+
+fn user_name(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| format!("#{uid}"), |user| user.name)
 }
 
 #[cfg(test)]

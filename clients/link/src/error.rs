@@ -79,6 +79,19 @@ pub enum LinkError {
         /// What the operating system said.
         cause: String,
     },
+    /// A client that was started as root could not become the role's user.
+    #[error(
+        "{dir:?} is {user}'s, and this process is root and cannot become {user}: {cause}; give it \
+         CAP_SETUID and CAP_SETGID, or start it as {user} (sudo -u {user} ...)"
+    )]
+    StaysRoot {
+        /// Directory of the domain.
+        dir: PathBuf,
+        /// Name of its owner.
+        user: String,
+        /// What the operating system said.
+        cause: String,
+    },
     /// The other side speaks another contract.
     #[error(
         "refused: the {role} gateway (epoch {epoch}) speaks contract {their_major}.{their_minor} with layout \
@@ -153,6 +166,7 @@ impl LinkError {
             Self::NotADomain { .. }
             | Self::WrongUser { .. }
             | Self::Denied { .. }
+            | Self::StaysRoot { .. }
             | Self::Contract { .. }
             | Self::TooManyHeld { .. }
             | Self::Batch { .. } => false,

@@ -20,7 +20,7 @@ pub mod notify;
 pub use error::LinkError;
 pub use kadenz_paths as paths;
 pub use knots::KnotPort;
-pub use operate::{Answer, Operate, OperateError};
+pub use operate::{Answer, LastPath, Operate, OperateError, Outlook};
 pub use sample::{Catalog, StateSample};
 pub use status::MachineStatus;
 pub use view::{Counters, View};

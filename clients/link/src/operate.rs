@@ -1,4 +1,4 @@
-//! Asking something of the machine: JSON lines over `operate.sock`. The kernel tells the other side who asks.
+//! Asking something of the machine, or how it stands: JSON lines over `operate.sock`. The kernel tells the other side who asks.
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use kadenz_paths::RuntimeDir;
 use serde::{Deserialize, Serialize};
 use shm_layout::code::{Outcome, RequestKind};
 
+use crate::access;
+use crate::status::MachineStatus;
 use crate::text::printable;
 
 /// Longest reply line that is believed, bytes.
@@ -48,7 +50,7 @@ pub enum OperateError {
         /// What the operating system said.
         source: std::io::Error,
         /// What to do.
-        remedy: &'static str,
+        remedy: String,
     },
     /// A request that may not be sent.
     #[error("{what} is {value}, must be {expected}")]
@@ -100,13 +102,32 @@ pub enum OperateError {
     },
 }
 
+/// How the machine stands, for whoever may use the operate socket.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    /// The machine, as the operate gateway sees it.
+    pub status: MachineStatus,
+    /// How the last path ended; `None` while none has since its gateway began.
+    pub last_path: Option<LastPath>,
+}
+
+/// The end of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LastPath {
+    /// Number of the path, hexadecimal.
+    pub id: String,
+    /// `path-ended` or `path-dropped`.
+    pub end: String,
+}
+
 #[derive(Serialize)]
 struct RequestLine {
     id: u64,
     request: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f64>,
-    deadline_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +140,8 @@ struct ReplyLine {
     #[serde(default)]
     message: String,
     error: Option<String>,
+    status: Option<MachineStatus>,
+    last_path: Option<LastPath>,
 }
 
 /// A connection to the operate gateway; one request at a time.
@@ -141,11 +164,11 @@ impl Operate {
             Ok(stream) => Ok(Self { stream, path, unread: Vec::new(), next_id: 1 }),
             Err(source) => {
                 let remedy = match source.kind() {
-                    ErrorKind::PermissionDenied => "ask to be made a member of the socket's group",
+                    ErrorKind::PermissionDenied => access::way_in(dir, &path),
                     ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                        "the operate gateway is not up: start kadenzd and its gateways"
+                        "the operate gateway is not up: start kadenzd and its gateways".to_owned()
                     }
-                    _ => "check --runtime-dir",
+                    _ => "check --runtime-dir".to_owned(),
                 };
                 Err(OperateError::Connect { path, source, remedy })
             }
@@ -180,22 +203,49 @@ impl Operate {
                 expected: "1 ms ..= 60 s",
             });
         }
+        let deadline_ms = Some(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
+        let value = (kind == RequestKind::Override).then_some(value);
+        let (reply, line) = self.ask(kind.word(), value, deadline_ms, deadline + ANSWER_GRACE)?;
+        self.answer(reply, &line)
+    }
+
+    /// Asks how the machine stands. The gateway answers it; the loop is not asked.
+    ///
+    /// # Errors
+    /// When there is no answer within 1 s, or no state has come to the gateway yet.
+    pub fn outlook(&mut self) -> Result<Outlook, OperateError> {
+        let (reply, line) = self.ask("status", None, None, ANSWER_GRACE)?;
+        if let Some(message) = reply.error {
+            return Err(OperateError::Refused { message: printable(&message) });
+        }
+        let Some(status) = reply.status else {
+            return Err(self.garbage(&line, "it has neither `status` nor `error`".to_owned()));
+        };
+        Ok(Outlook { status, last_path: reply.last_path })
+    }
+
+    /// Sends one line and reads the answer to it.
+    fn ask(
+        &mut self,
+        request: &'static str,
+        value: Option<f64>,
+        deadline_ms: Option<u64>,
+        patience: Duration,
+    ) -> Result<(ReplyLine, Vec<u8>), OperateError> {
         let id = self.next_id;
         self.next_id += 1;
-        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        let value = (kind == RequestKind::Override).then_some(value);
-        let line = RequestLine { id, request: kind.word(), value, deadline_ms };
+        let line = RequestLine { id, request, value, deadline_ms };
         let mut text = serde_json::to_vec(&line).map_err(|error| self.broken(&error))?;
         text.push(b'\n');
-        let give_up = Instant::now() + deadline + ANSWER_GRACE;
-        self.stream.set_write_timeout(Some(deadline)).map_err(|error| self.broken(&error))?;
+        let give_up = Instant::now() + patience;
+        self.stream.set_write_timeout(Some(patience)).map_err(|error| self.broken(&error))?;
         match self.stream.write_all(&text) {
             // Hung up on: its last words may say why.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             sent => sent.map_err(|error| self.broken(&error))?,
         }
         loop {
-            let line = self.next_line(kind, deadline + ANSWER_GRACE, give_up)?;
+            let line = self.next_line(request, patience, give_up)?;
             let reply: ReplyLine = serde_json::from_slice(&line)
                 .map_err(|error| self.garbage(&line, error.to_string()))?;
             match reply.id {
@@ -206,7 +256,7 @@ impl Operate {
                 }
                 _ => {}
             }
-            return self.answer(reply, &line);
+            return Ok((reply, line));
         }
     }
 
@@ -230,7 +280,7 @@ impl Operate {
 
     fn next_line(
         &mut self,
-        kind: RequestKind,
+        request: &'static str,
         waited: Duration,
         give_up: Instant,
     ) -> Result<Vec<u8>, OperateError> {
@@ -250,7 +300,7 @@ impl Operate {
             let left = give_up.saturating_duration_since(Instant::now());
             let no_answer = || OperateError::NoAnswer {
                 path: self.path.clone(),
-                request: kind.word(),
+                request,
                 waited_ms: waited.as_millis(),
             };
             if left.is_zero() {

@@ -2,6 +2,8 @@
 //! What a file holds and when it is safe is decided in the library.
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use kadenz_link::access;
+use kadenz_link::paths::RuntimeDir;
 use kadenz_logger::clock::UnixOffset;
 use kadenz_logger::plan::{Plan, Rotate};
 use kadenz_logger::queue::Inlet;
@@ -9,6 +11,8 @@ use kadenz_logger::recover::{recover_file, recover_leftovers};
 use kadenz_logger::tally::Tally;
 use kadenz_logger::writer::FileWriter;
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{AccessFlags, access as may};
+use shm_layout::code::Role;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +23,9 @@ use std::time::Duration;
 mod intake;
 
 /// Records every cycle, event and counter of a Kadenz machine into MCAP files.
+///
+/// Started as root it becomes the user of the view role first; a directory that is not there is made
+/// for that user.
 #[derive(Debug, Parser)]
 #[command(name = "kadenz-logger", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -40,7 +47,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Record {
-    /// Directory of the recordings [default: $STATE_DIRECTORY, $XDG_STATE_HOME/kadenz or ~/.local/state/kadenz].
+    /// Directory of the recordings [default: $STATE_DIRECTORY, $XDG_STATE_HOME/kadenz or ~/.local/state/kadenz; for root that records as the role's user $STATE_DIRECTORY or /var/lib/kadenz].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Name of the files without number and extension [default: machine and UTC time].
@@ -60,6 +67,11 @@ struct Record {
     runtime_dir: Option<PathBuf>,
 }
 
+/// Between two looks for the domain that tells a root process its user.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Where recordings go when nobody says and the role's user records for root.
+const SYSTEM_DIR: &str = "/var/lib/kadenz";
+
 /// sysexits.h: usage, and input/output errors.
 const EXIT_USAGE: u8 = 2;
 const EXIT_IO: u8 = 74;
@@ -69,7 +81,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.verb {
         Some(Verb::Recover { files }) => recover(files),
-        None => match plan_of(&cli.record) {
+        None => match settle(&cli.record) {
             Ok(plan) => record(plan, cli.record.runtime_dir),
             Err(error) => {
                 log::error!("{error:#}");
@@ -119,9 +131,42 @@ fn announce(path: &Path) {
     let _ = writeln!(std::io::stdout().lock(), "recording: {}", path.display());
 }
 
-fn plan_of(record: &Record) -> Result<Plan> {
+/// Becomes the view role's user, where this is root, and gives what is to be recorded where.
+fn settle(record: &Record) -> Result<Plan> {
+    let dir = RuntimeDir::find(record.runtime_dir.as_deref())?;
+    let mut told = String::new();
+    let successor = access::successor(&dir, Role::View, |trouble| {
+        let words = trouble.to_string();
+        if words != told {
+            log::info!("started as root, waiting for the domain of the role's user: {words}");
+            told = words;
+        }
+        std::thread::sleep(LOOK_EVERY);
+        true
+    })?;
+    let plan = plan_of(record, successor.is_some())?;
+    let Some(successor) = successor else { return Ok(plan) };
+    let (place, name) = (plan.dir.display(), successor.name());
+    successor.give_dir(&plan.dir).with_context(|| place.to_string())?;
+    successor.take_over()?;
+    if let Err(errno) = may(&plan.dir, AccessFlags::W_OK | AccessFlags::X_OK) {
+        bail!(
+            "{place}: {name}, who records, may not write there ({}): `chown {name} {place}`, or \
+             give another directory with --out",
+            errno.desc()
+        );
+    }
+    log::info!("started as root, recording as {name} to {place}");
+    Ok(plan)
+}
+
+fn plan_of(record: &Record, is_for_role_user: bool) -> Result<Plan> {
     let dir = match &record.out {
         Some(dir) => dir.clone(),
+        // Root's home is closed to the role's user.
+        None if is_for_role_user && std::env::var_os("STATE_DIRECTORY").is_none() => {
+            PathBuf::from(SYSTEM_DIR)
+        }
         None => default_dir(|key| std::env::var_os(key).filter(|value| !value.is_empty()))?,
     };
     if let Some(name) = &record.name {

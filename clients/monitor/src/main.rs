@@ -8,7 +8,7 @@ mod sys;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use kadenz_link::paths::RuntimeDir;
@@ -19,6 +19,10 @@ use shm_layout::code::Role;
 use show::{End, Form, Plan, Show};
 use signals::Signals;
 
+/// How long `--once` waits, s.
+const ONCE_S: u64 = 2;
+/// Between two looks for the domain that tells a root process its user.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The machine cannot be seen (`EX_UNAVAILABLE`).
 const EXIT_UNAVAILABLE: u8 = 69;
 /// The operating system refused something the monitor cannot do without (`EX_OSERR`).
@@ -26,6 +30,7 @@ const EXIT_OS: u8 = 71;
 
 /// Shows what the machine does: a table on a terminal, a line per second elsewhere.
 ///
+/// Started as root it becomes the user of the view role first.
 /// Comes back by itself when a gateway or kadenzd is restarted. Exit codes: 0 ended as asked,
 /// 2 bad arguments, 69 the machine cannot be seen, 75 hung and to be started again.
 #[derive(Debug, Parser)]
@@ -63,9 +68,23 @@ fn run(arguments: &Arguments) -> Result<ExitCode, (u8, String)> {
     let dir = RuntimeDir::find(arguments.runtime_dir.as_deref()).map_err(|e| unavailable(&e))?;
     // Before any thread: the watchdog must inherit the blocked signals, and root must not stay root.
     let signals = Signals::block().map_err(|error| os("signals", &error))?;
-    match access::step_down(&dir, Role::View) {
-        Err(error) if !error.heals() => return Err(unavailable(&error)),
-        Err(_) | Ok(()) => {}
+    let limit_s = if arguments.once { Some(ONCE_S) } else { arguments.seconds };
+    let (begun, mut told) = (Instant::now(), String::new());
+    let stepped = access::step_down(&dir, Role::View, |trouble| {
+        let words = trouble.to_string();
+        if words != told && !arguments.once {
+            // On stdout comes what the machine does; nobody need read this.
+            let _unread = writeln!(std::io::stderr(), "kadenz-monitor: waiting: {words}");
+            told = words;
+        }
+        let is_over = limit_s.is_some_and(|limit_s| begun.elapsed().as_secs() >= limit_s);
+        !is_over && !signals.ended_within(LOOK_EVERY).unwrap_or(true)
+    });
+    match stepped {
+        Ok(()) => {}
+        // It has waited for as long as it was asked to.
+        Err(error) if error.heals() && !arguments.once => return Ok(ExitCode::SUCCESS),
+        Err(error) => return Err(unavailable(&error)),
     }
     let watchdog = Watchdog::start(DEFAULT_LIMIT).map_err(|error| os("watchdog thread", &error))?;
     let view = View::new(dir, Role::View, "kadenz-monitor")

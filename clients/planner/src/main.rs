@@ -10,7 +10,7 @@ use clap::Parser;
 use kadenz_link::notify::Notify;
 use kadenz_link::paths::RuntimeDir;
 use kadenz_link::watchdog::{DEFAULT_LIMIT, Watchdog};
-use kadenz_link::{KnotPort, View, clock};
+use kadenz_link::{KnotPort, LinkError, View, access, clock};
 use nix::sys::signal::{SigSet, Signal};
 use shm_layout::code::Role;
 
@@ -22,6 +22,8 @@ use serve::{socket, stream::Streamer};
 const ROUND: Duration = Duration::from_millis(4);
 
 /// Streams trajectory files to the loop.
+///
+/// Started as root it becomes the user of the plan role first.
 #[derive(Parser)]
 #[command(name = "kadenz-planner", version)]
 struct Options {
@@ -42,8 +44,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let ending = end_on_signal()?;
     let dir = RuntimeDir::find(options.runtime_dir.as_deref())?;
+    // Before there are threads, files and sockets: all of them shall be the role's user's.
+    access::step_down(&dir, Role::Plan, wait_for_domain())?;
+    let ending = end_on_signal()?;
     let notify = Notify::from_env()?;
     let watchdog = Watchdog::start(DEFAULT_LIMIT)?;
     let view = View::new(dir.clone(), Role::Plan, "kadenz-planner")?.watched_by(&watchdog);
@@ -60,6 +64,23 @@ fn run(options: &Options) -> anyhow::Result<()> {
     notify.stopping();
     let _ = std::fs::remove_file(dir.planner_socket());
     Ok(())
+}
+
+/// Between two looks for the domain that tells a root process its user.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Waits until the domain is there; says once why.
+fn wait_for_domain() -> impl FnMut(&LinkError) -> bool {
+    let mut told = String::new();
+    move |trouble| {
+        let words = trouble.to_string();
+        if words != told {
+            log::info!("started as root, waiting for the domain of the role's user: {words}");
+            told = words;
+        }
+        std::thread::sleep(LOOK_EVERY);
+        true
+    }
 }
 
 /// A bit that SIGTERM and SIGINT set; the path the loop has accepted ends at rest by itself.

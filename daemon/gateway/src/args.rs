@@ -16,9 +16,6 @@ pub(crate) struct Args {
     /// The machine's runtime directory [default: $KADENZ_RUNTIME_DIR, then the usual places].
     #[arg(long, value_name = "DIR")]
     pub(crate) runtime_dir: Option<PathBuf>,
-    /// Group that may use the operate socket [default: this process's group].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) group: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

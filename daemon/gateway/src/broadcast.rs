@@ -9,7 +9,7 @@ use kadenz_link::domain::{
 use shm_layout::state::AxisState;
 use shm_layout::{EVENT_RING, INCIDENT_RING, STATE_RING};
 
-use crate::lanes::Outbound;
+use crate::lanes::{Outbound, OwnCounts};
 
 /// The writing ports of a domain.
 pub(crate) struct Broadcast {
@@ -75,8 +75,8 @@ impl Broadcast {
     }
 
     /// Sends the counters as they are now.
-    pub(crate) fn health(&mut self, outbound: &Outbound, now_ns: u64) {
-        self.unsent += u64::from(self.health.send_copy(outbound.health(now_ns)).is_err());
+    pub(crate) fn health(&mut self, outbound: &Outbound, own: OwnCounts, now_ns: u64) {
+        self.unsent += u64::from(self.health.send_copy(outbound.health(own, now_ns)).is_err());
     }
 
     /// Sends the catalog.

@@ -29,8 +29,6 @@ pub(crate) enum Failure {
     Place { place: String, remedy: &'static str, source: io::Error },
     #[error("{step}: {source}; {remedy}")]
     Host { step: &'static str, remedy: &'static str, source: io::Error },
-    #[error("--group {0:?}: no such group; create it, or leave the option out")]
-    Group(String),
     #[error(
         "the canary has not come back within {0} welcomes of 10 ms: this domain cannot be joined \
          any more; starting over in a new epoch"
@@ -41,7 +39,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Paths(_) | Self::Group(_) => 2,
+            Self::Paths(_) => 2,
             Self::Handover(_) => 3,
             Self::CanaryStuck(_) => EXIT_CANARY,
             Self::Lane(_) | Self::Lanes(_) => 5,

@@ -1,18 +1,23 @@
 //! Knots from planners into mailboxes: told apart, checked for form, newest first. Whether a knot
 //! may be followed is the loop's to judge.
 
+use iceoryx2::port::ReceiveError;
 use kadenz_handover::mailbox_region;
 use kadenz_lanes::{Lanes, MailboxWriter};
-use kadenz_link::domain::{DomainNode, Side, knots};
+use kadenz_link::domain::{DomainNode, KNOT_PUBLISHERS_MAX, Side, knots};
 use shm_layout::knot::{KnotAxis, KnotBatchHeader};
 use shm_layout::{KNOTS_PER_BATCH_MAX, LAYOUT_HASH, SOURCES_MAX};
 
 use crate::failure::Failure;
-use crate::sources::{Sources, source_id};
+use crate::lanes::OwnCounts;
+use crate::sources::{Sources, Verdict, source_id};
 
-/// Samples looked at in one pass: four times what eight honest planners send per period at worst.
-/// Under a flood the streams' own queues drop the oldest.
-const SAMPLES_PER_PASS: usize = 32;
+/// Rounds of one pass. In each, iceoryx2 gives at most as many samples of one publisher as may be held
+/// of it (two), then those of the next: a publisher that fills its queue as fast as it is emptied
+/// keeps nobody waiting. So many rounds empty a full queue.
+const ROUNDS_PER_PASS: usize = 8;
+/// Samples of one round: two of each publisher there can be.
+const SAMPLES_PER_ROUND: usize = 2 * KNOT_PUBLISHERS_MAX;
 
 struct Mailbox {
     writer: MailboxWriter<'static>,
@@ -26,8 +31,10 @@ pub(crate) struct Intake {
     _service: knots::Service,
     mailboxes: Vec<Mailbox>,
     sources: Sources,
+    /// Samples of this round: kept until its end, so that others get their turn.
+    round: Vec<knots::Received>,
     axis_count: usize,
-    refused: u64,
+    counts: OwnCounts,
 }
 
 impl Intake {
@@ -35,6 +42,7 @@ impl Intake {
         node: &DomainNode,
         lanes: &Lanes,
         axis_count: usize,
+        period_ns: u64,
     ) -> Result<Self, Failure> {
         let service = knots::service(node, Side::Gateway)?;
         let mailbox = |slot| -> Result<Mailbox, Failure> {
@@ -45,29 +53,50 @@ impl Intake {
             reader: knots::reader(&service)?,
             _service: service,
             mailboxes: (0..SOURCES_MAX).map(mailbox).collect::<Result<_, _>>()?,
-            sources: Sources::default(),
+            sources: Sources::new(period_ns),
+            round: Vec::with_capacity(SAMPLES_PER_ROUND),
             axis_count,
-            refused: 0,
+            counts: OwnCounts::default(),
         })
     }
 
     /// Posts the newest batch of every source that has sent since the last pass.
     pub(crate) fn pass(&mut self, now_ns: u64) {
         // BOUND: a flood must not hold the pass up.
-        for _ in 0..SAMPLES_PER_PASS {
-            match self.reader.receive() {
-                Ok(Some(sample)) => self.take(&sample, now_ns),
-                Ok(None) => break,
-                Err(_) => {
-                    self.refused += 1;
-                    break;
-                }
+        for _ in 0..ROUNDS_PER_PASS {
+            let mut round = std::mem::take(&mut self.round);
+            while round.len() < SAMPLES_PER_ROUND
+                && let Some(sample) = self.receive()
+            {
+                round.push(sample);
+            }
+            for sample in &round {
+                self.take(sample, now_ns);
+            }
+            let is_last = round.is_empty();
+            round.clear();
+            self.round = round;
+            if is_last {
+                break;
             }
         }
         for mailbox in &mut self.mailboxes {
             if !mailbox.newest.is_empty() {
                 mailbox.writer.post(&[&mailbox.newest]);
                 mailbox.newest.clear();
+            }
+        }
+    }
+
+    /// The next sample of a publisher whose share of this round is not used up.
+    fn receive(&mut self) -> Option<knots::Received> {
+        match self.reader.receive() {
+            Ok(sample) => sample,
+            // Nobody is left in this round.
+            Err(ReceiveError::ExceedsMaxBorrows) => None,
+            Err(ReceiveError::ConnectionFailure(_)) => {
+                self.counts.refused += 1;
+                None
             }
         }
     }
@@ -81,14 +110,23 @@ impl Intake {
             header.source_id = source_id(publisher);
         }
         let rows = sample.payload();
-        let mailbox = fits(&header, rows.len(), self.axis_count)
-            .then(|| self.sources.mailbox(publisher, header.source_id, now_ns))
-            .flatten()
-            .and_then(|slot| self.mailboxes.get_mut(slot));
-        let Some(mailbox) = mailbox else {
-            self.refused += 1;
-            return;
+        let verdict = if fits(&header, rows.len(), self.axis_count) {
+            self.sources.judge(publisher, header.source_id, now_ns)
+        } else {
+            Verdict::Refused
         };
+        let slot = match verdict {
+            Verdict::Mailbox(slot) => slot,
+            Verdict::TooFast => {
+                self.counts.rate_limited += 1;
+                return;
+            }
+            Verdict::Refused => {
+                self.counts.refused += 1;
+                return;
+            }
+        };
+        let Some(mailbox) = self.mailboxes.get_mut(slot) else { return };
         mailbox.newest.clear();
         mailbox.newest.extend_from_slice(header.as_words());
         for row in rows {
@@ -96,9 +134,9 @@ impl Intake {
         }
     }
 
-    /// Batches that were malformed or found no mailbox.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
+    /// Batches that were malformed or found no mailbox, and those that came too fast.
+    pub(crate) fn own_counts(&self) -> OwnCounts {
+        self.counts
     }
 }
 

@@ -24,6 +24,15 @@ pub(crate) fn open_inbound(fd: OwnedFd) -> Result<Lanes, Failure> {
     Ok(Lanes::open("inbound", fd, Sealing::Inbound, contract())?)
 }
 
+/// What a gateway itself has counted, for its health record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnCounts {
+    /// Batches of knots, or requests, that were refused.
+    pub(crate) refused: u64,
+    /// Batches dropped because their source sent faster than it may.
+    pub(crate) rate_limited: u64,
+}
+
 /// The outbound lane as a gateway reads it.
 pub(crate) struct Outbound {
     state: BroadcastReader<'static>,
@@ -97,9 +106,23 @@ impl Outbound {
     /// The newest state record's header, if there is one that was not looked at before.
     pub(crate) fn newest_state(&mut self) -> Option<StateHeader> {
         match self.state.newest(&mut self.record) {
-            Read::Record { words, .. } => StateHeader::from_slice(self.record.get(..words)?),
-            Read::Empty | Read::Lost { .. } => None,
+            Read::Record { words, .. } => {
+                state(self.record.get(..words)?, self.axis_count).map(|(header, _)| header)
+            }
+            Read::Empty => None,
+            Read::Lost { .. } => {
+                // Overwritten while it was copied: half a record is none.
+                self.record.fill(0);
+                None
+            }
         }
+    }
+
+    /// The state record that was read last; `None` while none has come that makes sense.
+    pub(crate) fn last_state(&self) -> Option<(StateHeader, Vec<AxisState>)> {
+        let (header, rows) = state(&self.record, self.axis_count)?;
+        let axes = rows.chunks_exact(AxisState::WORDS).filter_map(AxisState::from_slice).collect();
+        (header.layout_hash == LAYOUT_HASH).then_some((header, axes))
     }
 
     /// The next event in order.
@@ -115,8 +138,8 @@ impl Outbound {
             .then(|| Incident::from_words(&words))
     }
 
-    /// Counters and histograms as they are now.
-    pub(crate) fn health(&self, now_ns: u64) -> Health {
+    /// Counters and histograms as they are now, with this gateway's own.
+    pub(crate) fn health(&self, own: OwnCounts, now_ns: u64) -> Health {
         let mut words = [0; Health::WORDS];
         let _always_on_the_page = self.health.copy_to(0, &mut words);
         let mut health = Health::from_words(&words);
@@ -124,6 +147,9 @@ impl Outbound {
         health.layout_hash = LAYOUT_HASH;
         health.daemon_id = self.daemon_id;
         health.sampled_ns = now_ns;
+        health.gateway_refused = own.refused;
+        health.gateway_rate_limited = own.rate_limited;
+        health.gateway_overwritten = self.losses().0;
         health
     }
 

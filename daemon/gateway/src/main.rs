@@ -10,6 +10,7 @@ mod lanes;
 mod phase;
 mod epoch;
 mod broadcast;
+mod rate;
 mod sources;
 mod knots;
 mod operate;
@@ -71,7 +72,7 @@ fn life(args: &Args) -> Result<(), Failure> {
     confine::schedule(grant.terms.gateway_priority_fifo)?;
     confine::deny_system_calls()?;
 
-    let mut work = Work::open(args, &dir, &grant, outbound, inbound)?;
+    let mut work = Work::open(&dir, &grant, outbound, inbound)?;
     let ended = passes::run(&mut work, &grant, tether, &signals, &notify);
     notify.stopping();
     if let Err(failure @ Failure::CanaryStuck(_)) = &ended {

@@ -3,31 +3,49 @@
 
 use shm_layout::SOURCES_MAX;
 
-/// A source that has sent nothing for this long gives its mailbox to the next that asks.
+use crate::rate::Bucket;
+
+/// For this long after its last batch a source's life can be claimed by no other publisher.
 const IDLE_NS: u64 = 1_000_000_000;
+/// A source that has sent nothing for this long gives its mailbox to the next that asks, if it is the
+/// one silent for longest: twenty leases of 10 ms, four of the default 50 ms. Its lease is over by then.
+const SILENT_NS: u64 = 200_000_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Holder {
     publisher: u128,
     source_id: u64,
     heard_ns: u64,
+    bucket: Bucket,
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes to this mailbox.
+    Mailbox(usize),
+    /// Its source sends faster than it may.
+    TooFast,
+    /// All mailboxes are in use, or the life it claims is another's.
+    Refused,
 }
 
 /// The mailboxes and who holds them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sources {
     holders: [Option<Holder>; SOURCES_MAX],
+    period_ns: u64,
 }
 
 impl Sources {
-    /// The mailbox of `publisher`, which has just been heard under `source_id`; `None` while all are in
-    /// use, and for an id that another publisher goes by: who claims the life of a living source is none.
-    pub(crate) fn mailbox(
-        &mut self,
-        publisher: u128,
-        source_id: u64,
-        now_ns: u64,
-    ) -> Option<usize> {
+    /// Nobody holds one yet; for a loop of this period.
+    pub(crate) fn new(period_ns: u64) -> Self {
+        Self { holders: [None; SOURCES_MAX], period_ns }
+    }
+
+    /// Where a batch of `publisher` goes that has just come under `source_id`. Who claims the life of a
+    /// living source is none; who sends too fast loses what is too much, and nobody else does.
+    pub(crate) fn judge(&mut self, publisher: u128, source_id: u64, now_ns: u64) -> Verdict {
         let is_own = |held: &Holder| held.publisher == publisher;
         let claims = |held: &Holder| {
             held.source_id == source_id
@@ -35,12 +53,16 @@ impl Sources {
                 && now_ns.saturating_sub(held.heard_ns) < IDLE_NS
         };
         if self.holders.iter().flatten().any(claims) {
-            return None;
+            return Verdict::Refused;
         }
         let own = self.holders.iter().position(|holder| holder.as_ref().is_some_and(is_own));
-        let slot = own.or_else(|| self.free(now_ns))?;
-        *self.holders.get_mut(slot)? = Some(Holder { publisher, source_id, heard_ns: now_ns });
-        Some(slot)
+        let Some(slot) = own.or_else(|| self.free(now_ns)) else { return Verdict::Refused };
+        let Some(place) = self.holders.get_mut(slot) else { return Verdict::Refused };
+        let kept = place.filter(is_own).map(|held| held.bucket);
+        let mut bucket = kept.unwrap_or_else(|| Bucket::new(self.period_ns));
+        let takes = bucket.takes(now_ns);
+        *place = Some(Holder { publisher, source_id, heard_ns: now_ns, bucket });
+        if takes { Verdict::Mailbox(slot) } else { Verdict::TooFast }
     }
 
     /// A mailbox nobody has had, else the one silent for longest.
@@ -48,7 +70,7 @@ impl Sources {
         let heard_ns =
             |slot: &usize| self.holders.get(*slot).copied().flatten().map(|one| one.heard_ns);
         let idle = |heard_ns: Option<u64>| {
-            heard_ns.is_none_or(|heard_ns| now_ns.saturating_sub(heard_ns) >= IDLE_NS)
+            heard_ns.is_none_or(|heard_ns| now_ns.saturating_sub(heard_ns) >= SILENT_NS)
         };
         (0..SOURCES_MAX).filter(|slot| idle(heard_ns(slot))).min_by_key(heard_ns)
     }
@@ -69,24 +91,31 @@ mod tests {
 
     /// A publisher that goes by an id of its own.
     fn mailbox(sources: &mut Sources, publisher: u128, now_ns: u64) -> Option<usize> {
-        sources.mailbox(publisher, source_id(publisher), now_ns)
+        under(sources, publisher, source_id(publisher), now_ns)
+    }
+
+    fn under(sources: &mut Sources, publisher: u128, id: u64, now_ns: u64) -> Option<usize> {
+        match sources.judge(publisher, id, now_ns) {
+            Verdict::Mailbox(slot) => Some(slot),
+            Verdict::TooFast | Verdict::Refused => None,
+        }
     }
 
     #[test]
     fn who_claims_the_life_of_a_living_source_gets_no_mailbox_and_takes_none() {
-        let mut sources = Sources::default();
-        assert_eq!(sources.mailbox(7, 70, 0), Some(0));
-        assert_eq!(sources.mailbox(8, 70, IDLE_NS - 1), None);
-        assert_eq!(sources.mailbox(8, 80, IDLE_NS - 1), Some(1));
-        assert_eq!(sources.mailbox(8, 70, IDLE_NS - 1), None, "nor by changing its name");
-        assert_eq!(sources.mailbox(7, 70, IDLE_NS - 1), Some(0));
+        let mut sources = Sources::new(1_000_000);
+        assert_eq!(under(&mut sources, 7, 70, 0), Some(0));
+        assert_eq!(under(&mut sources, 8, 70, IDLE_NS - 1), None);
+        assert_eq!(under(&mut sources, 8, 80, IDLE_NS - 1), Some(1));
+        assert_eq!(under(&mut sources, 8, 70, IDLE_NS - 1), None, "nor by changing its name");
+        assert_eq!(under(&mut sources, 7, 70, IDLE_NS - 1), Some(0));
         // The same planner, come back as another publisher.
-        assert_eq!(sources.mailbox(9, 70, 2 * IDLE_NS - 1), Some(2));
+        assert_eq!(under(&mut sources, 9, 70, 2 * IDLE_NS - 1), Some(2));
     }
 
     #[test]
     fn a_source_keeps_its_mailbox_and_two_sources_never_share_one() {
-        let mut sources = Sources::default();
+        let mut sources = Sources::new(1_000_000);
         assert_eq!(mailbox(&mut sources, 7, 0), Some(0));
         assert_eq!(mailbox(&mut sources, 8, 0), Some(1));
         assert_eq!(mailbox(&mut sources, 7, IDLE_NS * 10), Some(0));
@@ -94,25 +123,41 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_taken_over_only_from_a_source_that_has_been_idle() {
-        let mut sources = Sources::default();
+        let mut sources = Sources::new(1_000_000);
         for publisher in 0..4 {
             assert!(mailbox(&mut sources, publisher, u64::from(publisher == 2)).is_some());
         }
-        assert_eq!(mailbox(&mut sources, 9, IDLE_NS - 1), None, "all four are in use");
+        assert_eq!(mailbox(&mut sources, 9, SILENT_NS - 1), None, "all four are in use");
         for publisher in [0, 3] {
-            mailbox(&mut sources, publisher, IDLE_NS - 1);
+            mailbox(&mut sources, publisher, SILENT_NS - 1);
         }
-        assert_eq!(mailbox(&mut sources, 9, IDLE_NS), Some(1));
-        assert_eq!(mailbox(&mut sources, 10, IDLE_NS), None);
-        assert_eq!(mailbox(&mut sources, 10, IDLE_NS + 1), Some(2));
+        assert_eq!(mailbox(&mut sources, 9, SILENT_NS), Some(1));
+        assert_eq!(mailbox(&mut sources, 10, SILENT_NS), None);
+        assert_eq!(mailbox(&mut sources, 10, SILENT_NS + 1), Some(2));
+    }
+
+    #[test]
+    fn a_source_that_sends_too_fast_keeps_its_mailbox_and_costs_the_other_nothing() {
+        let mut sources = Sources::new(1_000_000);
+        let mut verdicts = Vec::new();
+        for n in 0..1000_u64 {
+            let now_ns = n * 10_000;
+            verdicts.push(sources.judge(7, 70, now_ns));
+            if n % 400 == 0 {
+                assert_eq!(sources.judge(8, 80, now_ns), Verdict::Mailbox(1));
+            }
+        }
+        let taken = verdicts.iter().filter(|one| **one == Verdict::Mailbox(0)).count();
+        assert!(verdicts.contains(&Verdict::TooFast) && !verdicts.contains(&Verdict::Refused));
+        assert!((25..=41).contains(&taken), "{taken}");
     }
 
     proptest! {
         #[test]
-        fn within_an_idle_time_no_mailbox_changes_hands(
-            heard in proptest::collection::vec((0..10_u128, 0..IDLE_NS / 64), 1..64),
+        fn within_that_time_no_mailbox_changes_hands(
+            heard in proptest::collection::vec((0..10_u128, 0..SILENT_NS / 64), 1..64),
         ) {
-            let (mut sources, mut now_ns) = (Sources::default(), 0);
+            let (mut sources, mut now_ns) = (Sources::new(1_000_000), 0);
             let mut seen = std::collections::HashMap::new();
             for (publisher, pause_ns) in heard {
                 now_ns += pause_ns;

@@ -6,13 +6,12 @@ use kadenz_link::domain::{DomainNode, Side, node};
 use kadenz_paths::{EpochPlace, RuntimeDir};
 use shm_layout::code::Role;
 
-use crate::args::Args;
 use crate::broadcast::Broadcast;
 use crate::canary::Canary;
 use crate::epoch;
 use crate::failure::Failure;
 use crate::knots::Intake;
-use crate::lanes::Outbound;
+use crate::lanes::{Outbound, OwnCounts};
 use crate::operate::Desk;
 
 /// The role's work.
@@ -46,12 +45,13 @@ pub(crate) struct Losses {
     pub(crate) unsent: u64,
     /// Batches of knots, or requests, that were refused.
     pub(crate) refused: u64,
+    /// Batches of knots that came faster than their source may send.
+    pub(crate) rate_limited: u64,
 }
 
 impl Work {
     /// Opens the domain, or the socket, of the role granted.
     pub(crate) fn open(
-        args: &Args,
         dir: &RuntimeDir,
         grant: &Grant,
         outbound: Outbound,
@@ -63,7 +63,7 @@ impl Work {
                 Duty::Domain(Box::new(Domain::open(dir, grant, Some(&lanes))?))
             }
             (Role::Operate, Some(lanes)) => {
-                Duty::Operate(Box::new(Desk::open(args, dir, grant, &lanes)?))
+                Duty::Operate(Box::new(Desk::open(dir, grant, &lanes)?))
             }
             (role, inbound) => {
                 let came = if inbound.is_some() { "an" } else { "no" };
@@ -120,7 +120,7 @@ impl Work {
     /// Sends health.
     pub(crate) fn health(&mut self, now_ns: u64) {
         if let Duty::Domain(domain) = &mut self.duty {
-            domain.broadcast.health(&self.outbound, now_ns);
+            domain.broadcast.health(&self.outbound, domain.own_counts(), now_ns);
         }
     }
 
@@ -142,13 +142,12 @@ impl Work {
     /// For the log.
     pub(crate) fn losses(&self) -> Losses {
         let (overwritten, malformed) = self.outbound.losses();
-        let (unsent, refused) = match &self.duty {
-            Duty::Domain(domain) => {
-                (domain.broadcast.unsent(), domain.intake.as_ref().map_or(0, Intake::refused))
-            }
-            Duty::Operate(desk) => (0, desk.refused()),
+        let (unsent, own) = match &self.duty {
+            Duty::Domain(domain) => (domain.broadcast.unsent(), domain.own_counts()),
+            Duty::Operate(desk) => (0, desk.own_counts()),
         };
-        Losses { overwritten, malformed, unsent, refused }
+        let OwnCounts { refused, rate_limited } = own;
+        Losses { overwritten, malformed, unsent, refused, rate_limited }
     }
 }
 
@@ -159,8 +158,14 @@ impl Domain {
         let node = node(&place, "gateway", Side::Gateway)?;
         epoch::close_to_others(&place);
         let broadcast = Broadcast::open(&node, axis_count)?;
-        let intake = lanes.map(|lanes| Intake::open(&node, lanes, axis_count)).transpose()?;
+        let intake = lanes
+            .map(|lanes| Intake::open(&node, lanes, axis_count, grant.terms.period_ns))
+            .transpose()?;
         Ok(Self { canary: None, intake, broadcast, place, _node: node })
+    }
+
+    fn own_counts(&self) -> OwnCounts {
+        self.intake.as_ref().map(Intake::own_counts).unwrap_or_default()
     }
 }
 

@@ -11,6 +11,9 @@ pub struct RoleTable {
     pub plan: Option<u32>,
     /// User of the operate gateway; `None`: nobody.
     pub operate: Option<u32>,
+    /// Group whose members may ask for status, make requests and hand trajectories to the planner;
+    /// `None`: whoever is in the group of those processes.
+    pub members: Option<u32>,
     /// The daemon's own user may hold every role: for a machine run by one person, without
     /// protection between roles.
     pub one_user: bool,
@@ -51,7 +54,7 @@ impl RoleTable {
     /// Every role for the daemon's own user.
     #[must_use]
     pub const fn one_user() -> Self {
-        Self { view: None, plan: None, operate: None, one_user: true }
+        Self { view: None, plan: None, operate: None, members: None, one_user: true }
     }
 
     /// The user that `role`'s directory belongs to, for a daemon that runs as `own_uid`.
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     const TABLE: RoleTable =
-        RoleTable { view: Some(11), plan: Some(12), operate: None, one_user: false };
+        RoleTable { view: Some(11), plan: Some(12), operate: None, members: None, one_user: false };
 
     #[test]
     fn each_role_admits_its_own_user_and_no_other() {

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use kadenz_paths::{RuntimeDir, Token};
 use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::{Uid, chown, geteuid};
+use nix::unistd::{Gid, Uid, chown, geteuid};
 use shm_layout::code::Role;
 
 use crate::role_table::RoleTable;
 
 const LOCK: &str = "kadenzd.lock";
+/// What is made in a directory with this bit belongs to the directory's group.
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// Where the operate gateway makes its socket: in its role's directory, the only one its user may
 /// write. Clients find it under [`RuntimeDir::operate_socket`], a link that kadenzd makes.
@@ -37,13 +39,16 @@ impl Claim {
         for (role, ..) in Role::ALL {
             claim.withdraw(*role);
             if let Some(owner) = roles.owner(*role, geteuid().as_raw()) {
-                // Others must reach the operate socket; a domain is nobody's but its role's.
-                let mode = if *role == Role::Operate { 0o755 } else { 0o700 };
-                claim.make_dir(claim.dir.role_dir(*role), *role, owner, mode)?;
+                let path = claim.dir.role_dir(*role);
+                match role {
+                    Role::Operate => make_door_dir(&path, *role, owner, roles.members)?,
+                    // A domain is nobody's but its role's.
+                    Role::View | Role::Plan => make_dir(&path, *role, owner, None, 0o700)?,
+                }
             }
         }
         if let Some(owner) = roles.owner(Role::Plan, geteuid().as_raw()) {
-            claim.make_dir(claim.dir.planner_dir(), Role::Plan, owner, 0o755)?;
+            make_door_dir(&claim.dir.planner_dir(), Role::Plan, owner, roles.members)?;
         }
         let link = claim.dir.operate_socket();
         remove(&link)?;
@@ -54,33 +59,6 @@ impl Claim {
 
     pub(crate) fn dir(&self) -> &RuntimeDir {
         &self.dir
-    }
-
-    fn make_dir(&self, path: PathBuf, role: Role, owner: u32, mode: u32) -> io::Result<()> {
-        match fs::DirBuilder::new().mode(mode).create(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(at(&path, &error));
-            }
-            _ => {}
-        }
-        if geteuid().is_root() {
-            chown(&path, Some(Uid::from_raw(owner)), None)
-                .map_err(|errno| at(&path, &errno.into()))?;
-            // Not left to the umask of whoever started the daemon.
-            fs::set_permissions(&path, Permissions::from_mode(mode))
-                .map_err(|error| at(&path, &error))?;
-        }
-        let found = fs::symlink_metadata(&path).map_err(|error| at(&path, &error))?;
-        if found.is_dir() && found.uid() == owner {
-            return Ok(());
-        }
-        Err(io::Error::other(format!(
-            "{}: owned by uid {}, role {} is uid {owner}'s and needs a directory of its own there; \
-             make it beforehand (systemd-tmpfiles), or run kadenzd as root or for one user",
-            path.display(),
-            found.uid(),
-            role.word()
-        )))
     }
 
     pub(crate) fn announce(&self, role: Role, token: Token) -> io::Result<()> {
@@ -105,6 +83,44 @@ impl Drop for Claim {
         let _gone_or_absent = fs::remove_file(self.dir.handover_socket());
         let _gone_or_absent = fs::remove_file(self.dir.operate_socket());
     }
+}
+
+/// Makes a directory for a socket that `members` may connect to. Its set-group-ID bit gives the
+/// socket to their group (inode(7)), so the process that makes the socket need not be one of them.
+fn make_door_dir(path: &Path, role: Role, owner: u32, members: Option<u32>) -> io::Result<()> {
+    make_dir(path, role, owner, members, if members.is_some() { 0o2755 } else { 0o755 })
+}
+
+fn make_dir(path: &Path, role: Role, owner: u32, group: Option<u32>, mode: u32) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path, &error)),
+        _ => {}
+    }
+    if geteuid().is_root() {
+        chown(path, Some(Uid::from_raw(owner)), group.map(Gid::from_raw))
+            .map_err(|errno| at(path, &errno.into()))?;
+        // Not left to the umask of whoever started the daemon.
+        fs::set_permissions(path, Permissions::from_mode(mode))
+            .map_err(|error| at(path, &error))?;
+    }
+    let found = fs::symlink_metadata(path).map_err(|error| at(path, &error))?;
+    let is_for_group =
+        group.is_none_or(|group| found.gid() == group && found.mode() & SET_GROUP_ID != 0);
+    if found.is_dir() && found.uid() == owner && is_for_group {
+        return Ok(());
+    }
+    let wanted = group
+        .map_or_else(String::new, |group| format!(", of group gid {group}, with mode {mode:04o}"));
+    Err(io::Error::other(format!(
+        "{}: owned by uid {}, group gid {}, mode {:04o}; role {} is uid {owner}'s and needs a \
+         directory of its own there{wanted}; make it beforehand (systemd-tmpfiles), or run kadenzd \
+         as root or for one user",
+        path.display(),
+        found.uid(),
+        found.gid(),
+        found.mode() & 0o7777,
+        role.word()
+    )))
 }
 
 /// Makes `path`, or takes it if only this user (or root) can change what is in it.

@@ -35,7 +35,7 @@ pub struct Outlets {
 /// Creates and seals the lanes, writes the catalog.
 ///
 /// # Errors
-/// What the kernel refuses (memory, seals), or a role's user that does not exist.
+/// What the kernel refuses (memory, seals), or a role's user or group that does not exist.
 pub fn create(machine: &Machine, setup: &Setup, wish: &'static Wish) -> anyhow::Result<Outlets> {
     let axis_count = setup.axis_count;
     let outbound =
@@ -92,6 +92,7 @@ fn role_table(machine: &Machine) -> anyhow::Result<RoleTable> {
         view: Some(uid_of("view", &roles.view)?),
         plan: Some(uid_of("plan", &roles.plan)?),
         operate: Some(uid_of("operate", &roles.operate)?),
+        members: Some(gid_of(&roles.operate_group)?),
         one_user: false,
     })
 }
@@ -102,4 +103,12 @@ fn uid_of(role: &str, user: &str) -> anyhow::Result<u32> {
     found
         .map(|user| user.uid.as_raw())
         .with_context(|| format!("[roles] {role} = \"{user}\": no such user; create it"))
+}
+
+fn gid_of(group: &str) -> anyhow::Result<u32> {
+    let found = nix::unistd::Group::from_name(group)
+        .with_context(|| format!("[roles] operate_group = \"{group}\""))?;
+    found.map(|group| group.gid.as_raw()).with_context(|| {
+        format!("[roles] operate_group = \"{group}\": no such group; `groupadd --system {group}`")
+    })
 }

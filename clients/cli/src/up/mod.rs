@@ -14,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use kadenz_config::Machine;
+use kadenz_link::access::give_dir;
 use kadenz_link::clock;
 use kadenz_paths::RuntimeDir;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,7 +25,7 @@ use shm_layout::code::Role;
 use self::leftovers::Leftovers;
 use self::member::{Duty, Spec};
 use self::notify::NotifySocket;
-use self::roles::Accounts;
+use self::roles::{Account, Accounts};
 use self::set::{Set, Stage, Summary};
 use crate::args::{Client, UpOptions};
 use crate::check;
@@ -32,6 +33,8 @@ use crate::reply::{EXIT_REFUSED, EXIT_SYSTEM, EXIT_UNAVAILABLE, Failure, Reply};
 use crate::signals::{ENDING, Signals};
 use crate::terminal;
 
+/// Where recordings go when nobody says and the roles have users: ours, root's, has a closed home.
+const RECORDINGS_DIR: &str = "/var/lib/kadenz";
 /// Passes come at least this often; children that end and speak wake us before.
 const PASS_MS: u16 = 20;
 
@@ -148,9 +151,6 @@ fn specs(
     for (name, role, account) in gateways {
         let mut gateway = spec(name, Duty::Gateway, "kadenz-gateway", account)?;
         gateway.args.extend(["--role".into(), role.word().into()]);
-        if let (Role::Operate, Some(group)) = (role, &accounts.operate_group) {
-            gateway.args.extend(["--group".into(), group.into()]);
-        }
         specs.push(gateway);
     }
     if !options.without.contains(&Client::Planner) {
@@ -158,12 +158,26 @@ fn specs(
     }
     if !options.without.contains(&Client::Logger) {
         let mut logger = spec("logger", Duty::Logger, "kadenz-logger", accounts.view)?;
-        if let Some(out) = &options.out {
-            logger.args.extend(["--out".into(), out.as_os_str().to_owned()]);
+        if let Some(out) = recordings(options, accounts.view)? {
+            logger.args.extend(["--out".into(), out.into_os_string()]);
         }
         specs.push(logger);
     }
     Ok(specs)
+}
+
+/// Where recordings go, if not where the logger puts them by itself. What is not there is made for the
+/// logger's user, who could not.
+fn recordings(options: &UpOptions, logger: Option<Account>) -> Result<Option<PathBuf>, Failure> {
+    let Some(Account { uid, gid }) = logger else { return Ok(options.out.clone()) };
+    // The service manager's directory is its own affair.
+    let is_managed = std::env::var_os("STATE_DIRECTORY").is_some();
+    let default = || (!is_managed).then(|| PathBuf::from(RECORDINGS_DIR));
+    let Some(out) = options.out.clone().or_else(default) else { return Ok(None) };
+    give_dir(&out, uid, gid).map_err(|error| {
+        Failure::new(EXIT_SYSTEM, format!("{}: {error}; give another --out", out.display()))
+    })?;
+    Ok(Some(out))
 }
 
 /// The binary that was installed with this one.

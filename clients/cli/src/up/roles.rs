@@ -22,8 +22,6 @@ pub(crate) struct Accounts {
     pub(crate) plan: Option<Account>,
     /// Of the operate gateway.
     pub(crate) operate: Option<Account>,
-    /// The group that may use the operate socket.
-    pub(crate) operate_group: Option<String>,
 }
 
 impl Accounts {
@@ -38,16 +36,14 @@ impl Accounts {
             );
             return Err(Failure::new(EXIT_PERMISSION, text));
         }
-        let group = Group::from_name(&roles.operate_group).ok().flatten();
-        let Some(group) = group else {
+        // Needed by kadenzd; said here before anything is started.
+        if !matches!(Group::from_name(&roles.operate_group), Ok(Some(_))) {
             return Err(missing("group", &roles.operate_group, "groupadd --system"));
-        };
+        }
         Ok(Self {
             view: Some(account(&roles.view)?),
             plan: Some(account(&roles.plan)?),
-            // Its socket gets this group; only members may give a file away to it.
-            operate: Some(Account { gid: group.gid.as_raw(), ..account(&roles.operate)? }),
-            operate_group: Some(roles.operate_group.clone()),
+            operate: Some(account(&roles.operate)?),
         })
     }
 }

@@ -54,6 +54,13 @@ pub(super) fn lines(status: &MachineStatus) -> Vec<Line> {
         line(tone, text)
     });
     lines.extend(buses);
+    if let Some(gateway) = status.gateway.filter(|one| one.refused + one.rate_limited > 0) {
+        let text = format!(
+            "gateway: {} batches or requests refused, {} too fast",
+            gateway.refused, gateway.rate_limited
+        );
+        lines.push(line(Tone::Warn, text));
+    }
     if status.link.lost > 0 || status.link.reconnects > 0 {
         let link = &status.link;
         let text =
@@ -72,7 +79,7 @@ fn why(status: &MachineStatus) -> String {
 }
 
 fn machine(status: &MachineStatus) -> Line {
-    let tone = match status.verdict {
+    let tone = match &*status.verdict {
         "follow" => Tone::Title,
         "hold" => Tone::Warn,
         _ => Tone::Bad,
@@ -159,7 +166,7 @@ fn misses(health: &LoopStatus) -> Line {
 }
 
 fn axis_line(axis: &AxisStatus, name_width: usize) -> Line {
-    let mut drive = axis.drive_state.to_owned();
+    let mut drive = axis.drive_state.to_string();
     for remark in &axis.remarks {
         drive.push(' ');
         drive.push_str(remark);

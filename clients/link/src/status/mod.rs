@@ -4,11 +4,14 @@
 //! [`SCHEMA_VERSION`]. Numbers that are not finite become `null`.
 
 mod lines;
+mod record;
 mod statusword;
 
 pub use lines::{Line, Tone};
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use shm_layout::code::{AxisKind, BusKind, Cause, KnotRefusal, Phase, Reason, Verdict};
 use shm_layout::code::{axis_flag, state_flag};
 use shm_layout::health::Health;
@@ -23,7 +26,7 @@ use crate::view::Counters;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// What is known about the machine at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct MachineStatus {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -38,11 +41,11 @@ pub struct MachineStatus {
     /// Nominal period, ns.
     pub period_ns: u64,
     /// Phase in words.
-    pub phase: &'static str,
+    pub phase: Cow<'static, str>,
     /// Verdict in words.
-    pub verdict: &'static str,
+    pub verdict: Cow<'static, str>,
     /// Reason of hold or stop in words.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Axis the reason is about.
     pub reason_axis: Option<String>,
     /// All references are at rest.
@@ -50,8 +53,10 @@ pub struct MachineStatus {
     /// The path under way.
     pub path: Option<PathStatus>,
     /// Path rate s, 0 ..= 1.
+    #[serde(deserialize_with = "number_or_null")]
     pub path_rate: f64,
     /// Wanted path rate, 0 ..= 1.
+    #[serde(deserialize_with = "number_or_null")]
     pub rate_override: f64,
     /// Who sends knots.
     pub source: SourceStatus,
@@ -62,25 +67,29 @@ pub struct MachineStatus {
     /// How the loop is doing; none until its counters have come.
     #[serde(rename = "loop")]
     pub loop_health: Option<LoopStatus>,
+    /// What the gateway that tells this has counted; none until its counters have come.
+    pub gateway: Option<GatewayStatus>,
     /// What this reader has counted.
     pub link: LinkStatus,
 }
 
 /// Progress along a path.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct PathStatus {
     /// Number of the path, hexadecimal.
     pub id: String,
     /// Path time, s.
+    #[serde(deserialize_with = "number_or_null")]
     pub tau_s: f64,
     /// Path time of the last accepted knot, s.
+    #[serde(deserialize_with = "number_or_null")]
     pub tau_last_s: f64,
     /// The path's last knot has been accepted, so `tau_last_s` is its end.
     pub is_complete: bool,
 }
 
 /// The command source.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SourceStatus {
     /// The lease is held.
     pub is_alive: bool,
@@ -95,25 +104,29 @@ pub struct SourceStatus {
     /// Knots refused since start.
     pub knots_refused: u64,
     /// Why the last refused knot was refused.
-    pub knot_refusal: &'static str,
+    pub knot_refusal: Cow<'static, str>,
     /// Axis of that refusal.
     pub knot_refusal_axis: Option<String>,
 }
 
 /// One axis.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct AxisStatus {
     /// Name; its number until the catalog has come.
     pub name: String,
     /// Unit of its positions: `rad` or `m`; `?` until the catalog has come.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// Reference in that unit.
+    #[serde(deserialize_with = "number_or_null")]
     pub position_reference: f64,
     /// Measured position in that unit.
+    #[serde(deserialize_with = "number_or_null")]
     pub position_actual: f64,
     /// Following error in that unit.
+    #[serde(deserialize_with = "number_or_null")]
     pub following_error: f64,
     /// Measured velocity in that unit per second.
+    #[serde(deserialize_with = "number_or_null")]
     pub velocity_actual: f64,
     /// The drive is in Operation enabled.
     pub is_enabled: bool,
@@ -124,20 +137,20 @@ pub struct AxisStatus {
     /// The drive's statusword (6041h).
     pub statusword: u16,
     /// Its state in the standard's words.
-    pub drive_state: &'static str,
+    pub drive_state: Cow<'static, str>,
     /// Further bits in words.
-    pub remarks: Vec<&'static str>,
+    pub remarks: Vec<Cow<'static, str>>,
     /// Age of its feedback, cycles.
     pub input_age_cycles: u32,
 }
 
 /// One bus.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BusStatus {
     /// Name; its number until the catalog has come.
     pub name: String,
     /// Kind in words.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Frames lost since start.
     pub frames_lost: u64,
     /// Age of its newest input, cycles.
@@ -149,7 +162,7 @@ pub struct BusStatus {
 }
 
 /// A distribution of durations, ns.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Percentiles {
     /// Half are shorter.
     pub p50: u64,
@@ -163,6 +176,11 @@ pub struct Percentiles {
     pub max: u64,
 }
 
+/// What is not finite is written as `null`, and read back as no number.
+fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
 impl Percentiles {
     fn of(counts: &[u64], max: u64) -> Self {
         // A bucket reports its upper edge, which may lie above the longest duration.
@@ -172,7 +190,7 @@ impl Percentiles {
 }
 
 /// Missed cycles by cause.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct MissedByCause {
     /// Our own doing.
     pub own: u64,
@@ -187,7 +205,7 @@ pub struct MissedByCause {
 }
 
 /// The loop since its start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LoopStatus {
     /// Passes.
     pub cycles: u64,
@@ -211,8 +229,19 @@ pub struct LoopStatus {
     pub allocations: u64,
 }
 
+/// One gateway since its start. Batches come to the plan gateway, requests to the operate gateway.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct GatewayStatus {
+    /// Batches or requests it refused.
+    pub refused: u64,
+    /// Batches it dropped because their source sent faster than it may.
+    pub rate_limited: u64,
+    /// Records overwritten before it came round to them.
+    pub overwritten: u64,
+}
+
 /// What a reader has counted.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct LinkStatus {
     /// Times the domain was entered again.
     pub reconnects: u64,
@@ -248,9 +277,9 @@ impl MachineStatus {
             cycle: header.cycle,
             age_ns: now_ns.saturating_sub(header.wake_ns),
             period_ns: header.period_ns,
-            phase: Phase::word_of(header.phase),
-            verdict: Verdict::word_of(header.verdict),
-            reason: Reason::word_of(header.reason),
+            phase: Phase::word_of(header.phase).into(),
+            verdict: Verdict::word_of(header.verdict).into(),
+            reason: Reason::word_of(header.reason).into(),
             reason_axis: (header.reason != Reason::None.code())
                 .then(|| axis_name(header.reason_axis, axes.len(), catalog))
                 .flatten(),
@@ -262,6 +291,11 @@ impl MachineStatus {
             axes: axes.iter().enumerate().map(|(n, axis)| axis_status(n, axis, catalog)).collect(),
             buses: bus_statuses(header, catalog),
             loop_health: health.map(loop_status),
+            gateway: health.map(|health| GatewayStatus {
+                refused: health.gateway_refused,
+                rate_limited: health.gateway_rate_limited,
+                overwritten: health.gateway_overwritten,
+            }),
             link: LinkStatus {
                 reconnects: counters.reconnects,
                 lost: counters.lost,
@@ -317,7 +351,7 @@ fn source_status(header: &StateHeader, axes: usize, catalog: Option<&Catalog>) -
         age_ns: header.source_age_ns,
         knots_accepted: header.knots_accepted,
         knots_refused: header.knots_refused,
-        knot_refusal: KnotRefusal::word_of(header.knot_refusal),
+        knot_refusal: KnotRefusal::word_of(header.knot_refusal).into(),
         knot_refusal_axis: (header.knot_refusal != KnotRefusal::None.code())
             .then(|| axis_name(header.knot_refusal_axis, axes, catalog))
             .flatten(),
@@ -333,7 +367,7 @@ fn axis_status(index: usize, axis: &AxisState, catalog: Option<&Catalog>) -> Axi
     };
     AxisStatus {
         name: name_of_axis(index, catalog),
-        unit,
+        unit: unit.into(),
         position_reference: axis.position_reference,
         position_actual: axis.position_actual,
         following_error: axis.following_error,
@@ -342,8 +376,8 @@ fn axis_status(index: usize, axis: &AxisState, catalog: Option<&Catalog>) -> Axi
         is_fault: axis.flags & axis_flag::FAULT != 0,
         error_code: axis.error_code,
         statusword: axis.statusword,
-        drive_state: statusword::state_word(axis.statusword),
-        remarks: statusword::remark_words(axis.statusword),
+        drive_state: statusword::state_word(axis.statusword).into(),
+        remarks: statusword::remark_words(axis.statusword).into_iter().map(Cow::Borrowed).collect(),
         input_age_cycles: axis.input_age_cycles,
     }
 }
@@ -357,7 +391,7 @@ fn bus_statuses(header: &StateHeader, catalog: Option<&Catalog>) -> Vec<BusStatu
                 .map(|name| text::name(name))
                 .filter(|name| !name.is_empty())
                 .unwrap_or_else(|| format!("bus {index}")),
-            kind: BusKind::word_of(bus.kind),
+            kind: BusKind::word_of(bus.kind).into(),
             frames_lost: bus.frames_lost,
             input_age_cycles: bus.input_age_cycles,
             wkc_actual: bus.wkc_actual,

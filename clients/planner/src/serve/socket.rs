@@ -52,6 +52,7 @@ pub fn serve(path: &Path) -> anyhow::Result<Receiver<Ask>> {
     }
     let _ = std::fs::remove_file(path);
     let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+    // For this user and the socket's group, which is that of the directory that kadenzd makes.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     let (ask, asked) = channel();
     let visitors = Visitors::default();
@@ -72,9 +73,10 @@ pub fn serve(path: &Path) -> anyhow::Result<Receiver<Ask>> {
 }
 
 fn talk(visit: &mut Visit, ask: &Sender<Ask>) -> anyhow::Result<()> {
+    let uid = visit.uid()?;
     while let Some(line) = visit.question()? {
         let answer = match serde_json::from_str(line.trim()) {
-            Ok(question) => answer(question, ask)?,
+            Ok(question) => answer(question, uid, ask)?,
             Err(error) => Answer::Refused(format!(
                 "planner.sock: not a question: {error}; ask {{\"run\":{{\"name\":…,\"csv\":…}}}} or {{\"status\":{{}}}}"
             )),
@@ -84,7 +86,7 @@ fn talk(visit: &mut Visit, ask: &Sender<Ask>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn answer(question: Question, ask: &Sender<Ask>) -> anyhow::Result<Answer> {
+fn answer(question: Question, uid: u32, ask: &Sender<Ask>) -> anyhow::Result<Answer> {
     let gone = "the streaming thread has ended";
     match question {
         Question::Status {} => {
@@ -120,10 +122,14 @@ fn answer(question: Question, ask: &Sender<Ask>) -> anyhow::Result<Answer> {
                 knots: program.knot_count(),
                 says: program.approach_in_words().into_iter().collect(),
             };
+            let path_id = journal.path_id;
             let (tell, told) = channel();
             ask.send(Ask::Begin(Box::new(program), Box::new(journal), tell)).context(gone)?;
             match told.recv().context(gone)? {
-                Ok(()) => Ok(accepted),
+                Ok(()) => {
+                    log::info!("path {}: handed over by uid {uid}", hex(path_id));
+                    Ok(accepted)
+                }
                 Err(why) => Ok(Answer::Refused(why)),
             }
         }

@@ -8,6 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::protocol::{Answer, LINE_BYTES_MAX};
 
@@ -119,6 +121,15 @@ impl Visit {
         let read = (&mut self.lines).take(LINE_BYTES_MAX).read_line(&mut line);
         self.visitors.note(self.number, None);
         Ok((read.context("reading a question")? > 0).then_some(line))
+    }
+
+    /// The user at the other end, as the kernel tells.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn uid(&self) -> anyhow::Result<u32> {
+        let peer = getsockopt(&self.lines.get_ref().stream, PeerCredentials);
+        Ok(peer.context("asking who connected")?.uid())
     }
 
     /// Answers.

@@ -10,6 +10,7 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 use crate::operate::request::Wish;
+use crate::operate::seats::Seat;
 
 /// Longest line.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -25,6 +26,10 @@ pub(crate) struct Client {
     pub(crate) waiting: VecDeque<Wish>,
     /// Ids of wishes posted and not yet answered.
     pub(crate) posted: Vec<u64>,
+    /// Ids of questions for the status that have no answer yet.
+    pub(crate) looks: VecDeque<u64>,
+    /// When it had its last turn; grows with every turn that is given.
+    pub(crate) turn: u64,
     /// When it connected, or last asked for something that could be asked; CLOCK_MONOTONIC.
     pub(crate) asked_ns: u64,
     input: Vec<u8>,
@@ -37,7 +42,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn accepted(stream: UnixStream, now_ns: u64) -> io::Result<Self> {
+    pub(crate) fn accepted(stream: UnixStream, turn: u64, now_ns: u64) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let uid = getsockopt(&stream, PeerCredentials)?.uid();
         Ok(Self {
@@ -45,6 +50,8 @@ impl Client {
             uid,
             waiting: VecDeque::new(),
             posted: Vec::new(),
+            looks: VecDeque::new(),
+            turn,
             asked_ns: now_ns,
             input: Vec::new(),
             scanned: 0,
@@ -117,19 +124,27 @@ impl Client {
         }
     }
 
-    /// Wishes that have no answer yet.
+    /// Wishes and questions that have no answer yet.
     pub(crate) fn outstanding(&self) -> usize {
-        self.waiting.len() + self.posted.len()
+        self.waiting.len() + self.posted.len() + self.looks.len()
     }
 
-    /// Since when it has had nothing under way; None while it waits for an answer.
-    pub(crate) fn idle_since_ns(&self) -> Option<u64> {
-        (self.outstanding() == 0).then_some(self.asked_ns)
+    /// It, as the rules between users see it.
+    pub(crate) fn seat(&self) -> Seat {
+        let (uid, asked_ns, turn) = (self.uid, self.asked_ns, self.turn);
+        Seat { uid, asked_ns, is_busy: self.outstanding() > 0, turn }
     }
 
-    /// Whether `id` names a wish that has no answer yet.
+    /// Whether everything it was told has been taken: a status is only made for who reads.
+    pub(crate) fn has_read(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// Whether `id` names a wish or a question that has no answer yet.
     pub(crate) fn is_outstanding(&self, id: u64) -> bool {
-        self.posted.contains(&id) || self.waiting.iter().any(|wish| wish.id == id)
+        self.posted.contains(&id)
+            || self.looks.contains(&id)
+            || self.waiting.iter().any(|wish| wish.id == id)
     }
 
     /// Nothing more will come of it.

@@ -1,35 +1,35 @@
 //! The operate socket at work: who is served when. Nobody waits for anybody: every step of a pass
 //! is bounded per client, and what takes motion away goes first.
 
-use std::fs::{self, Permissions};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 
 use kadenz_handover::{Grant, REQUEST_REGION, own_operate_socket};
 use kadenz_lanes::{BroadcastWriter, Lanes};
 use kadenz_paths::RuntimeDir;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Group, chown};
 use shm_layout::code::EventKind;
 use shm_layout::request::Request;
 use shm_layout::{EVENT_RING, REQUESTS_PER_CYCLE};
 
-use crate::args::Args;
 use crate::failure::Failure;
-use crate::lanes::Outbound;
+use crate::lanes::{Outbound, OwnCounts};
 use crate::operate::client::{Client, LINE_BYTES_MAX};
+use crate::operate::door::listen;
+use crate::operate::outlook::Outlook;
 use crate::operate::pending::{Asker, Pending};
-use crate::operate::request::{Refusal, Wish, answered, failed, read};
+use crate::operate::request::{Asked, Refusal, Wish, answered, failed, read};
+use crate::operate::seats::{Seat, who_is_next, who_parts};
 
+/// Connections at a time, of all users. Once all are taken a newcomer gets one all the same, by the
+/// rules of seats.rs: a person may not be kept from a stop by connections left open or flooding in.
 const CLIENTS_MAX: usize = 32;
-/// Whoever has asked for nothing for so long makes room once all places are taken: connections left
-/// open may not keep a person from a stop.
-const IDLE_NS: u64 = 1_000_000_000;
+/// Things under way: of one client, and of all clients of one user.
 const OUTSTANDING_MAX: usize = 16;
-/// New connections in one pass.
+/// The same of one client where the next takes motion away: it is not refused for what was asked before.
+const OUTSTANDING_URGENT_MAX: usize = 32;
+/// New connections in one pass. Whoever connects is heard in the next pass, before as many more can
+/// have come as there are places.
 const ACCEPTS_PER_PASS: usize = 8;
 /// Lines of one client in one pass: 32 clients that send nothing but garbage cost well under 1 ms.
 const LINES_PER_PASS: usize = 4;
@@ -44,28 +44,25 @@ pub(crate) struct Desk {
     axis_count: usize,
     period_ns: u64,
     connections: u64,
-    /// Where the round of posting begins next, so that no client is always last.
-    turn: usize,
+    /// Turns given so far.
+    turns: u64,
+    outlook: Outlook,
     refused: u64,
 }
 
 impl Desk {
     /// Opens the socket.
-    pub(crate) fn open(
-        args: &Args,
-        dir: &RuntimeDir,
-        grant: &Grant,
-        lanes: &Lanes,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn open(dir: &RuntimeDir, grant: &Grant, lanes: &Lanes) -> Result<Self, Failure> {
         Ok(Self {
-            listener: listen(&own_operate_socket(dir), args.group.as_deref())?,
+            listener: listen(&own_operate_socket(dir))?,
             clients: Vec::new(),
             ring: lanes.ring_writer(REQUEST_REGION)?,
             pending: Pending::new(grant.token),
             axis_count: usize::from(grant.terms.axis_count),
             period_ns: grant.terms.period_ns,
             connections: 0,
-            turn: 0,
+            turns: 0,
+            outlook: Outlook::default(),
             refused: 0,
         })
     }
@@ -73,9 +70,8 @@ impl Desk {
     /// The pass before the loop's wake: reads, and posts what the loop takes in one cycle.
     pub(crate) fn take(&mut self, now_ns: u64) {
         self.listen(now_ns);
-        let (axis_count, refused) = (self.axis_count, &mut self.refused);
-        for (_, client) in &mut self.clients {
-            take_lines(client, axis_count, now_ns, refused);
+        for place in 0..self.clients.len() {
+            self.take_lines(place, now_ns);
         }
         self.post(now_ns);
         self.settle();
@@ -86,6 +82,7 @@ impl Desk {
         // BOUND: what the ring can hold.
         for _ in 0..EVENT_RING {
             let Some(event) = outbound.next_event() else { break };
+            self.outlook.event(&event);
             if event.kind == EventKind::RequestAnswered.code()
                 && let Some(asker) = self.pending.take(event.request_id)
             {
@@ -100,12 +97,40 @@ impl Desk {
             );
             self.tell(asker, &failed(&Refusal { id: Some(asker.id), error }));
         }
+        self.show(outbound, now_ns);
         self.settle();
     }
 
     /// Lines and connections that were refused.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
+    pub(crate) fn own_counts(&self) -> OwnCounts {
+        OwnCounts { refused: self.refused, rate_limited: 0 }
+    }
+
+    /// Answers one question for the status, if one waits: each costs some 10 µs of a pass.
+    fn show(&mut self, outbound: &Outbound, now_ns: u64) {
+        let wants = |client: &Client| !client.looks.is_empty() && client.has_read();
+        let Some(place) = self.next_place(wants) else { return };
+        let counts = self.own_counts();
+        let Some((_, client)) = self.clients.get_mut(place) else { return };
+        if let Some(id) = client.looks.pop_front() {
+            client.say(&self.outlook.answer(id, outbound, counts, now_ns));
+        }
+    }
+
+    /// The client whose turn it is among those that want one, which is thereby given.
+    fn next_place(&mut self, wants: impl Fn(&Client) -> bool) -> Option<usize> {
+        let wants = |place: usize| self.clients.get(place).is_some_and(|(_, one)| wants(one));
+        if !(0..self.clients.len()).any(wants) {
+            return None;
+        }
+        let place = who_is_next(&self.seats(), wants)?;
+        self.turns += 1;
+        self.clients.get_mut(place)?.1.turn = self.turns;
+        Some(place)
+    }
+
+    fn seats(&self) -> Vec<Seat> {
+        self.clients.iter().map(|(_, client)| client.seat()).collect()
     }
 
     fn tell(&mut self, asker: Asker, line: &str) {
@@ -143,66 +168,103 @@ impl Desk {
     }
 
     fn admit(&mut self, stream: UnixStream, now_ns: u64) {
-        let Ok(mut client) = Client::accepted(stream, now_ns) else { return };
-        if self.clients.len() < CLIENTS_MAX || self.make_room(now_ns) {
+        // As if just served: a user cannot get ahead by connecting anew.
+        let Ok(mut client) = Client::accepted(stream, self.turns, now_ns) else { return };
+        if self.clients.len() < CLIENTS_MAX || self.make_room(client.uid) {
             self.connections += 1;
             self.clients.push((self.connections, client));
         } else {
             self.refused += 1;
-            let error = format!("{CLIENTS_MAX} clients are connected already; end one of them");
+            let uid = client.uid;
+            let error = format!(
+                "{CLIENTS_MAX} clients are connected already, and those of uid {uid} all wait for \
+                 an answer; end one of them"
+            );
             client.say(&failed(&Refusal { id: None, error }));
             client.dismiss();
         }
     }
 
-    /// Parts with whoever has been idle for longest, if that is long enough.
-    fn make_room(&mut self, now_ns: u64) -> bool {
-        let idle = |(place, (_, client)): (usize, &(u64, Client))| {
-            client.idle_since_ns().map(|since_ns| (since_ns, place))
-        };
-        let longest = self.clients.iter().enumerate().filter_map(idle).min();
-        let Some((_, place)) = longest.filter(|(ns, _)| now_ns.saturating_sub(*ns) >= IDLE_NS)
-        else {
-            return false;
-        };
+    /// Parts with one client for a newcomer of `uid`; false when none has to go.
+    fn make_room(&mut self, uid: u32) -> bool {
+        let Some(place) = who_parts(&self.seats(), uid) else { return false };
         // Without a word: its next request finds the connection closed, as after a restart, and it
-        // connects again. Nothing of it is pending.
-        drop(self.clients.remove(place));
+        // connects again.
+        let (key, _) = self.clients.remove(place);
+        self.pending.forget(key);
         self.refused += 1;
         true
     }
 
-    /// Posts as many wishes as the loop takes in one cycle: urgent ones first, then one of each
-    /// client in turn.
-    fn post(&mut self, now_ns: u64) {
-        let count = self.clients.len();
-        let mut room = REQUESTS_PER_CYCLE;
-        for urgent in [true, false] {
-            // BOUND: each round posts something or is the last.
-            loop {
-                let before = room;
-                for step in 0..count {
-                    if room == 0 {
-                        self.turn = self.turn.wrapping_add(1);
-                        return;
-                    }
-                    let index = self.turn.wrapping_add(step) % count;
-                    let Some((key, client)) = self.clients.get_mut(index) else { continue };
-                    let place = client.waiting.iter().position(|wish| wish.is_urgent() || !urgent);
-                    let wish = place.and_then(|place| client.waiting.remove(place));
-                    if let Some(wish) = wish {
-                        room -= 1;
-                        client.posted.push(wish.id);
-                        let (key, uid) = (*key, client.uid);
-                        self.post_one(&wish, key, uid, now_ns);
+    /// Reads a few lines of one client into wishes, and says what is wrong with the others.
+    fn take_lines(&mut self, place: usize, now_ns: u64) {
+        for _ in 0..LINES_PER_PASS {
+            let Some((_, client)) = self.clients.get_mut(place) else { return };
+            let Some(line) = client.next_line() else { break };
+            let read = if line.len() > LINE_BYTES_MAX {
+                Err(Refusal { id: None, error: overlong() })
+            } else {
+                read(&line, self.axis_count)
+            };
+            let read = read.and_then(|asked| self.admissible(place, asked));
+            let Some((_, client)) = self.clients.get_mut(place) else { return };
+            match read {
+                Ok(asked) => {
+                    client.asked_ns = now_ns;
+                    match asked {
+                        Asked::Wish(wish) => client.waiting.push_back(wish),
+                        Asked::Status(id) => client.looks.push_back(id),
                     }
                 }
-                if room == before {
-                    break;
+                Err(refusal) => {
+                    self.refused += 1;
+                    client.say(&failed(&refusal));
                 }
             }
         }
-        self.turn = self.turn.wrapping_add(1);
+        let Some((_, client)) = self.clients.get_mut(place) else { return };
+        if client.is_overlong() {
+            self.refused += 1;
+            client.say(&failed(&Refusal { id: None, error: overlong() }));
+            client.dismiss();
+        }
+    }
+
+    fn admissible(&self, place: usize, asked: Asked) -> Result<Asked, Refusal> {
+        let Some((_, client)) = self.clients.get(place) else { return Ok(asked) };
+        let (uid, id) = (client.uid, asked.id());
+        let of_user = || {
+            let clients = self.clients.iter().filter(|(_, one)| one.uid == uid);
+            clients.map(|(_, one)| one.outstanding()).sum::<usize>()
+        };
+        let most = if asked.is_urgent() { OUTSTANDING_URGENT_MAX } else { OUTSTANDING_MAX };
+        let error = if client.is_outstanding(id) {
+            format!("id {id} is under way already; give every request its own number")
+        } else if client.outstanding() >= most {
+            format!("{most} requests of this client are under way; wait for an answer")
+        } else if !asked.is_urgent() && of_user() >= OUTSTANDING_MAX {
+            format!("{OUTSTANDING_MAX} requests of uid {uid} are under way; wait for an answer")
+        } else {
+            return Ok(asked);
+        };
+        Err(Refusal { id: Some(id), error })
+    }
+
+    /// Posts as many wishes as the loop takes in one cycle: urgent ones first, users in turn.
+    fn post(&mut self, now_ns: u64) {
+        for _ in 0..REQUESTS_PER_CYCLE {
+            let urgent = self.next_place(|client| client.waiting.iter().any(Wish::is_urgent));
+            let is_urgent = urgent.is_some();
+            let next = urgent.or_else(|| self.next_place(|client| !client.waiting.is_empty()));
+            let Some((key, client)) = next.and_then(|place| self.clients.get_mut(place)) else {
+                return;
+            };
+            let place = client.waiting.iter().position(|wish| wish.is_urgent() || !is_urgent);
+            let Some(wish) = place.and_then(|place| client.waiting.remove(place)) else { return };
+            client.posted.push(wish.id);
+            let (key, uid) = (*key, client.uid);
+            self.post_one(&wish, key, uid, now_ns);
+        }
     }
 
     fn post_one(&mut self, wish: &Wish, client: u64, peer_uid: u32, now_ns: u64) {
@@ -237,75 +299,6 @@ impl Desk {
     }
 }
 
-/// Reads a few lines of one client into wishes, and says what is wrong with the others.
-fn take_lines(client: &mut Client, axis_count: usize, now_ns: u64, refused: &mut u64) {
-    for _ in 0..LINES_PER_PASS {
-        let Some(line) = client.next_line() else { break };
-        let read = if line.len() > LINE_BYTES_MAX {
-            Err(Refusal { id: None, error: overlong() })
-        } else {
-            read(&line, axis_count)
-        };
-        match read.and_then(|wish| admissible(client, wish)) {
-            Ok(wish) => {
-                client.asked_ns = now_ns;
-                client.waiting.push_back(wish);
-            }
-            Err(refusal) => {
-                *refused += 1;
-                client.say(&failed(&refusal));
-            }
-        }
-    }
-    if client.is_overlong() {
-        *refused += 1;
-        client.say(&failed(&Refusal { id: None, error: overlong() }));
-        client.dismiss();
-    }
-}
-
 fn overlong() -> String {
     format!("a line of more than {LINE_BYTES_MAX} bytes; a request needs some hundred")
-}
-
-fn admissible(client: &Client, wish: Wish) -> Result<Wish, Refusal> {
-    let error = if client.is_outstanding(wish.id) {
-        format!("id {} is under way already; give every request its own number", wish.id)
-    } else if client.outstanding() >= OUTSTANDING_MAX {
-        format!("{OUTSTANDING_MAX} requests of this client are under way; wait for an answer")
-    } else {
-        return Ok(wish);
-    };
-    Err(Refusal { id: Some(wish.id), error })
-}
-
-fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {
-    let place =
-        |remedy| move |source| Failure::Place { place: path.display().to_string(), remedy, source };
-    let group = match group {
-        None => None,
-        Some(name) => match Group::from_name(name) {
-            Ok(Some(group)) => Some(group.gid),
-            Ok(None) | Err(_) => return Err(Failure::Group(name.to_owned())),
-        },
-    };
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(place("remove it")(error));
-        }
-        _ => {}
-    }
-    // Closed to all until its group and mode are right.
-    let before = umask(Mode::from_bits_truncate(0o777));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    let listener = listener.map_err(place(
-        "kadenzd makes that directory for the role's user; run as that user, with a short path",
-    ))?;
-    listener.set_nonblocking(true).map_err(place("this is a kernel error"))?;
-    chown(path, None, group)
-        .map_err(std::io::Error::from)
-        .map_err(place("this user must be a member of --group"))?;
-    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(place("check its owner"))?;
-    Ok(listener)
 }

@@ -5,6 +5,8 @@ use shm_layout::code::{Outcome, RequestKind};
 
 /// Keys a request may have.
 const KEYS: [&str; 6] = ["id", "request", "value", "deadline_ms", "axes", "trace_id"];
+/// The one question that is answered here and not by the loop.
+const STATUS: &str = "status";
 /// Deadline of a request that names none.
 const DEADLINE_MS_DEFAULT: u64 = 500;
 /// Longest deadline.
@@ -21,6 +23,30 @@ pub(crate) struct Wish {
     /// Bit per axis; 0 means all.
     pub(crate) axis_mask: u64,
     pub(crate) trace_id: u64,
+}
+
+/// What one line asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Asked {
+    /// Something of the loop.
+    Wish(Wish),
+    /// How the machine stands; with the client's own number.
+    Status(u64),
+}
+
+impl Asked {
+    /// The client's own number for it.
+    pub(crate) fn id(&self) -> u64 {
+        match self {
+            Self::Wish(wish) => wish.id,
+            Self::Status(id) => *id,
+        }
+    }
+
+    /// What takes motion away may not be refused for the number of other things under way.
+    pub(crate) fn is_urgent(&self) -> bool {
+        matches!(self, Self::Wish(wish) if wish.is_urgent())
+    }
 }
 
 impl Wish {
@@ -41,7 +67,7 @@ pub(crate) struct Refusal {
 ///
 /// # Errors
 /// Place, value and remedy.
-pub(crate) fn read(line: &[u8], axis_count: usize) -> Result<Wish, Refusal> {
+pub(crate) fn read(line: &[u8], axis_count: usize) -> Result<Asked, Refusal> {
     let without_id = |error| Refusal { id: None, error };
     let value: Value = serde_json::from_slice(line)
         .map_err(|error| without_id(format!("not JSON: {error}; send one object per line")))?;
@@ -51,7 +77,21 @@ pub(crate) fn read(line: &[u8], axis_count: usize) -> Result<Wish, Refusal> {
     let id = whole(&keys, "id", 0..=u64::MAX)
         .and_then(|id| id.ok_or_else(|| "id is missing: give the request a number".to_owned()))
         .map_err(without_id)?;
-    wish(&keys, id, axis_count).map_err(|error| Refusal { id: Some(id), error })
+    let asked = match keys.get("request").and_then(Value::as_str) {
+        Some(STATUS) => status(&keys, id),
+        _ => wish(&keys, id, axis_count).map(Asked::Wish),
+    };
+    asked.map_err(|error| Refusal { id: Some(id), error })
+}
+
+fn status(keys: &Map<String, Value>, id: u64) -> Result<Asked, String> {
+    match keys.keys().find(|key| !matches!(key.as_str(), "id" | "request")) {
+        None => Ok(Asked::Status(id)),
+        Some(more) => {
+            let more = short(&Value::from(more.as_str()));
+            Err(format!("key {more}: status takes none but id, leave it out"))
+        }
+    }
 }
 
 fn wish(keys: &Map<String, Value>, id: u64, axis_count: usize) -> Result<Wish, String> {
@@ -72,7 +112,10 @@ fn wish(keys: &Map<String, Value>, id: u64, axis_count: usize) -> Result<Wish, S
 }
 
 fn kind(word: Option<&Value>) -> Result<RequestKind, String> {
-    let words = || RequestKind::ALL.iter().map(|(_, word, _)| *word).collect::<Vec<_>>().join(", ");
+    let words = || {
+        let words = RequestKind::ALL.iter().map(|(_, word, _)| *word).chain([STATUS]);
+        words.collect::<Vec<_>>().join(", ")
+    };
     let Some(word) = word else { return Err(format!("request is missing; one of {}", words())) };
     let known = RequestKind::ALL.iter().find(|(_, known, _)| word.as_str() == Some(known));
     known
@@ -175,7 +218,7 @@ mod tests {
             axis_mask: 0b101,
             trace_id: 9,
         };
-        assert_eq!(read(line, 3), Ok(wish));
+        assert_eq!(read(line, 3), Ok(Asked::Wish(wish)));
     }
 
     #[test]
@@ -183,7 +226,7 @@ mod tests {
         for (kind, word, _) in RequestKind::ALL {
             let value = if *kind == RequestKind::Override { r#","value":1"# } else { "" };
             let line = format!(r#"{{"id":0,"request":"{word}"{value}}}"#);
-            let wish = read(line.as_bytes(), 1).unwrap();
+            let Asked::Wish(wish) = read(line.as_bytes(), 1).unwrap() else { panic!("{word}") };
             assert_eq!((wish.kind, wish.deadline_ms, wish.axis_mask), (*kind, 500, 0));
         }
     }
@@ -196,7 +239,8 @@ mod tests {
             (r#"{"request":"stop"}"#, "id is missing"),
             (r#"{"id":-1,"request":"stop"}"#, "id -1: a whole number from 0"),
             (r#"{"id":1}"#, "request is missing; one of enable, disable"),
-            (r#"{"id":1,"request":"status"}"#, "request \"status\" is unknown; one of enable"),
+            (r#"{"id":1,"request":"state"}"#, "request \"state\" is unknown; one of enable"),
+            (r#"{"id":1,"request":"status","value":1}"#, "key \"value\": status takes none but id"),
             (r#"{"id":1,"request":"stop","speed":1}"#, "key \"speed\" is unknown; the keys are id"),
             (r#"{"id":1,"request":"stop","value":1}"#, "value 1: stop takes none"),
             (r#"{"id":1,"request":"override"}"#, "value is missing"),
@@ -241,7 +285,7 @@ mod tests {
             axes in proptest::collection::vec(any::<u8>(), 0..5),
         ) {
             let line = format!(r#"{{"id":1,"request":"override","value":{value},"axes":{axes:?}}}"#);
-            if let Ok(wish) = read(line.as_bytes(), 8) {
+            if let Ok(Asked::Wish(wish)) = read(line.as_bytes(), 8) {
                 prop_assert!((0.0..=1.0).contains(&wish.value) && wish.axis_mask < 256);
             }
         }

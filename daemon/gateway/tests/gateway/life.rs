@@ -209,11 +209,3 @@ fn a_domain_that_hangs_its_clients_ends_its_gateway_for_a_new_epoch() {
     let _next = machine.gateway("view");
     join(&machine.dir, Role::View, Some(place.token));
 }
-
-#[test]
-fn a_group_that_is_not_there_is_named_with_its_own_exit_code() {
-    let machine = Machine::start(RoleTable::one_user());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kadenz-gateway"));
-    command.args(["--group", "no-such-group"]);
-    assert_eq!(machine.gateway_by(&mut command, "operate").exit_code(), Some(2));
-}
