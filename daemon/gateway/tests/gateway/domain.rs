@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use kadenz_handover::RoleTable;
+use kadenz_link::clock::now_ns;
 use kadenz_link::domain::{DomainNode, KnotBatchHead, Side, catalog, health, knots, node, state};
 use kadenz_paths::{EpochPlace, RuntimeDir, Token};
 use shm_layout::LAYOUT_HASH;
 use shm_layout::code::Role;
 use shm_layout::knot::{KnotAxis, KnotBatchHeader};
 
-use crate::machine::{AXES, DAEMON_ID, Machine, TURN, TURNS_MAX};
+use crate::machine::{AXES, Batch, DAEMON_ID, Machine, PERIOD_NS, TURN, TURNS_MAX};
 
 /// Records read in a row in the in-order test.
 const RECORDS: usize = 1500;
@@ -162,9 +163,9 @@ fn knots_reach_a_mailbox_per_publisher_and_nobody_else_can_claim_a_living_source
                 send(writer, KnotBatchHeader { source_id: 666, heartbeat: 99, ..header }, &rows);
             }
             send(writer, header, &rows);
-            let (slot, seen, words) = machine.wait_for("batch", |seen| {
+            let (slot, seen, words, _) = machine.wait_for("batch", |seen| {
                 let mut batches = seen.batches.iter().rev();
-                let mine = |one: &&(usize, KnotBatchHeader, Vec<u64>)| {
+                let mine = |one: &&Batch| {
                     one.1.heartbeat == heartbeat && from.is_none_or(|(slot, _)| slot == one.0)
                 };
                 batches.find(mine).cloned()
@@ -180,7 +181,7 @@ fn knots_reach_a_mailbox_per_publisher_and_nobody_else_can_claim_a_living_source
                 .unwrap()
                 .batches
                 .iter()
-                .any(|(_, seen, _)| seen.heartbeat == 99);
+                .any(|(_, seen, ..)| seen.heartbeat == 99);
             assert!(!claimed, "the first is alive: its life came from nobody else");
             machine.seen.lock().unwrap().batches.clear();
             // It stays alive beside the other one.
@@ -191,5 +192,152 @@ fn knots_reach_a_mailbox_per_publisher_and_nobody_else_can_claim_a_living_source
     let [Some(first), Some(second)] = from else { panic!("{from:?}") };
     assert_ne!(first.0, second.0, "two publishers share no mailbox");
     let seen = machine.seen.lock().unwrap();
-    assert!(seen.batches.iter().all(|(_, header, _)| header.heartbeat > 0), "malformed came in");
+    assert!(seen.batches.iter().all(|(_, header, ..)| header.heartbeat > 0), "malformed came in");
+}
+
+/// What one arm of the flood test found of the steady source.
+struct Steady {
+    sent: u64,
+    arrived: usize,
+    /// From sending to the loop's look, sorted, ns.
+    latencies_ns: Vec<u64>,
+}
+
+/// Sends `count` batches, one per 4 ms as the planner does, and looks what came of them.
+fn send_steadily(machine: &Machine, writer: &knots::Writer, count: u64) -> Steady {
+    machine.seen.lock().unwrap().batches.clear();
+    let mut next_ns = now_ns();
+    for heartbeat in 1..=count {
+        next_ns += 4_000_000;
+        std::thread::sleep(std::time::Duration::from_nanos(next_ns.saturating_sub(now_ns())));
+        let (header, rows) = batch(heartbeat, 2);
+        send(writer, KnotBatchHeader { source_id: 1, made_ns: now_ns(), ..header }, &rows);
+    }
+    let last = |seen: &crate::machine::Seen| {
+        let mine = seen.batches.iter().filter(|one| one.1.source_id == 1);
+        mine.clone().any(|one| one.1.heartbeat == count).then(|| {
+            mine.map(|one| (one.1.heartbeat, one.3.saturating_sub(one.1.made_ns)))
+                .collect::<std::collections::BTreeMap<_, _>>()
+        })
+    };
+    let arrived = machine.wait_for("the last batch", last);
+    let mut latencies_ns: Vec<u64> = arrived.values().copied().collect();
+    latencies_ns.sort_unstable();
+    Steady { sent: count, arrived: arrived.len(), latencies_ns }
+}
+
+#[test]
+fn a_flooding_source_loses_its_own_knots_only() {
+    let machine = Machine::start(RoleTable::one_user());
+    let _gateway = machine.gateway("plan");
+    let (_, node) = join(&machine.dir, Role::Plan, None);
+    let service = knots::service(&node, Side::Client).unwrap();
+    let health = health::reader(&health::service(&node, Side::Client).unwrap()).unwrap();
+    // The flood's port is opened first, so that iceoryx2 looks at it first.
+    let mut flood = Flood::start(&machine);
+    let steady = knots::writer(&service).unwrap();
+    let (mut quiet, mut flooded) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        flood.pause();
+        quiet.push(send_steadily(&machine, &steady, 200));
+        flood.resume();
+        flooded.push(send_steadily(&machine, &steady, 200));
+    }
+    let (sent, taken) = (flood.end(), flood_taken(&machine));
+    let share = |arms: &[Steady]| {
+        let arrived: usize = arms.iter().map(|one| one.arrived).sum();
+        arrived as f64 / arms.iter().map(|one| one.sent).sum::<u64>() as f64
+    };
+    let median = |arms: &[Steady]| {
+        let mut medians: Vec<u64> =
+            arms.iter().map(|one| one.latencies_ns[one.latencies_ns.len() / 2]).collect();
+        medians.sort_unstable();
+        medians[medians.len() / 2]
+    };
+    let mut limited = 0;
+    for _ in 0..TURNS_MAX {
+        if let Some(sample) = health.receive().unwrap() {
+            limited = sample.payload().gateway_rate_limited;
+        }
+        if limited > 0 {
+            break;
+        }
+        std::thread::sleep(TURN);
+    }
+    println!(
+        "steady: arrived {:.4} quiet, {:.4} flooded; median {} ns quiet, {} ns flooded; flood: {sent} \
+         sent, {taken} seen by the loop, {limited} too fast",
+        share(&quiet),
+        share(&flooded),
+        median(&quiet),
+        median(&flooded)
+    );
+    assert!(sent > 600 * 20, "no flood: {sent} batches beside 600");
+    assert!(limited > 0, "the flood lost knots, and they were counted");
+    // A host that stands still for 8 ms overwrites a batch in its mailbox, in either arm.
+    assert!(share(&flooded) > share(&quiet) - 0.05);
+    assert!(median(&flooded) < median(&quiet) + PERIOD_NS);
+}
+
+/// How many batches of the flood the loop has seen since the last arm began.
+fn flood_taken(machine: &Machine) -> usize {
+    machine.seen.lock().unwrap().batches.iter().filter(|one| one.1.source_id == 2).count()
+}
+
+/// A planner gone mad: a hundred times the rate, in a thread of its own with a node of its own.
+struct Flood {
+    goes: std::sync::Arc<std::sync::atomic::AtomicU8>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+const PAUSED: u8 = 0;
+const GOES: u8 = 1;
+const ENDS: u8 = 2;
+
+impl Flood {
+    fn start(machine: &Machine) -> Self {
+        let goes = std::sync::Arc::new(std::sync::atomic::AtomicU8::new(PAUSED));
+        let (own, dir) = (std::sync::Arc::clone(&goes), machine.dir.clone());
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let (_, node) = join(&dir, Role::Plan, None);
+            let writer = knots::writer(&knots::service(&node, Side::Client).unwrap()).unwrap();
+            tell.send(()).unwrap();
+            let (header, rows) = batch(1, 2);
+            let header = KnotBatchHeader { source_id: 2, ..header };
+            let (mut sent, mut next_ns) = (0, now_ns());
+            loop {
+                match own.load(Ordering::Relaxed) {
+                    PAUSED => {}
+                    GOES => {
+                        // 25,000 per second.
+                        for _ in 0..25 {
+                            sent += 1;
+                            send(&writer, KnotBatchHeader { heartbeat: sent, ..header }, &rows);
+                        }
+                    }
+                    _ => return sent,
+                }
+                next_ns += 1_000_000;
+                std::thread::sleep(std::time::Duration::from_nanos(
+                    next_ns.saturating_sub(now_ns()),
+                ));
+            }
+        });
+        told.recv().unwrap();
+        Self { goes, thread: Some(thread) }
+    }
+
+    fn pause(&self) {
+        self.goes.store(PAUSED, Ordering::Relaxed);
+    }
+
+    fn resume(&self) {
+        self.goes.store(GOES, Ordering::Relaxed);
+    }
+
+    fn end(&mut self) -> u64 {
+        self.goes.store(ENDS, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
 }

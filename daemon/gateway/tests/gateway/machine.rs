@@ -36,8 +36,11 @@ pub const TURN: Duration = Duration::from_millis(5);
 pub struct Seen {
     pub happenings: Vec<Happening>,
     pub requests: Vec<Request>,
-    pub batches: Vec<(usize, KnotBatchHeader, Vec<u64>)>,
+    pub batches: Vec<Batch>,
 }
+
+/// Mailbox, header, rows, and when the loop looked (CLOCK_MONOTONIC).
+pub type Batch = (usize, KnotBatchHeader, Vec<u64>, u64);
 
 pub struct Machine {
     pub dir: RuntimeDir,
@@ -247,7 +250,7 @@ impl Loop {
                 if mailbox.read_at(ticket, 0, &mut batch) {
                     let header = KnotBatchHeader::from_slice(&batch).expect("a header");
                     let rows = batch.split_off(KnotBatchHeader::WORDS);
-                    self.seen.lock().expect("seen").batches.push((slot, header, rows));
+                    self.seen.lock().expect("seen").batches.push((slot, header, rows, now_ns()));
                 }
             }
             health.set(cycles, cycle);

@@ -74,7 +74,7 @@ fn what_cannot_be_asked_is_refused_in_words_and_the_connection_lives_on() {
     let (machine, _gateway) = start();
     let mut person = Person::at(&machine);
     let refusals = [
-        (r#"{"id":1,"request":"status"}"#, json!(1), "request \"status\" is unknown"),
+        (r#"{"id":1,"request":"state"}"#, json!(1), "request \"state\" is unknown"),
         (
             r#"{"id":2,"request":"stop","axes":[2]}"#,
             json!(2),
@@ -96,11 +96,19 @@ fn a_loop_that_does_not_answer_is_reported_and_outstanding_requests_are_bounded(
     machine.answers.store(false, Ordering::Relaxed);
     let mut person = Person::at(&machine);
     for id in 0..17 {
-        person.say(&format!(r#"{{"id":{id},"request":"hold","deadline_ms":300}}"#));
+        person.say(&format!(r#"{{"id":{id},"request":"resume","deadline_ms":300}}"#));
     }
     let first = person.hear();
     assert_eq!(first["id"], 16, "{first}");
     assert!(first["error"].as_str().unwrap().starts_with("16 requests of this client"), "{first}");
+    // Nor by another connection; but what takes motion away is not refused for that.
+    let mut other = Person::at(&machine);
+    let answer = other.ask(r#"{"id":1,"request":"resume"}"#);
+    assert!(answer["error"].as_str().unwrap().starts_with("16 requests of uid"), "{answer}");
+    other.say(r#"{"id":2,"request":"stop"}"#);
+    machine.wait_for("the stop", |seen| {
+        seen.requests.iter().any(|one| one.kind == RequestKind::Stop.code()).then_some(())
+    });
     let mut ids: Vec<u64> = (0..16)
         .map(|_| {
             let answer = person.hear();
@@ -179,13 +187,63 @@ fn clients_that_ask_nothing_cannot_keep_anybody_from_a_stop() {
         assert!(person.hear()["error"].is_string());
         person.stream.get_mut().write_all(b"{\"id\":").unwrap();
     }
-    assert!(is_served_in_the_end(&machine));
+    let mut next = Person::at(&machine);
+    assert_eq!(next.ask(r#"{"id":1,"request":"stop"}"#)["outcome"], "accepted");
     let mut line = String::new();
     assert_eq!(
         idle[0].stream.read_line(&mut line).unwrap(),
         0,
         "closed, as after a restart: {line}"
     );
+}
+
+#[test]
+fn a_crowd_of_ones_own_connections_keeps_nobody_from_a_stop() {
+    let (machine, _gateway) = start();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let crowd = scope.spawn(|| {
+            let (mut crowd, mut count) = (std::collections::VecDeque::new(), 0_u64);
+            while !stop.load(Ordering::Relaxed) {
+                // Fresh ones all the time, more than there are places, each with a wish of its own.
+                let Ok(mut one) = UnixStream::connect(machine.dir.operate_socket()) else {
+                    continue;
+                };
+                let _hung_up = one.write_all(b"{\"id\":1,\"request\":\"resume\"}\n");
+                crowd.push_back(one);
+                count += 1;
+                if crowd.len() > 100 {
+                    drop(crowd.pop_front());
+                }
+            }
+            count
+        });
+        for _ in 0..200 {
+            let answer = Person::at(&machine).ask(r#"{"id":1,"request":"stop"}"#);
+            assert_eq!(answer["outcome"], "accepted", "{answer}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        let count = crowd.join().unwrap();
+        assert!(count > 200, "it was no crowd: {count}");
+    });
+}
+
+#[test]
+fn whoever_may_request_is_told_how_the_machine_stands_without_asking_the_loop() {
+    let (machine, _gateway) = start();
+    let mut person = Person::at(&machine);
+    let told = person.ask(r#"{"id":9,"request":"status"}"#);
+    let status = &told["status"];
+    assert_eq!(told["id"], 9, "{told}");
+    assert_eq!(status["axes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(status["daemon_id"], format!("{:016x}", crate::machine::DAEMON_ID));
+    assert!(status["cycle"].as_u64() > Some(0) && status["gateway"]["refused"] == 0, "{told}");
+    let refused = person.ask(r#"{"id":10,"request":"status","value":1}"#);
+    assert!(refused["error"].as_str().unwrap().contains("status takes none"), "{refused}");
+    let later = person.ask(r#"{"id":11,"request":"status"}"#);
+    assert!(later["status"]["cycle"].as_u64() > status["cycle"].as_u64(), "{later}");
+    assert_eq!(later["status"]["gateway"]["refused"], 1);
+    assert!(machine.seen.lock().unwrap().requests.is_empty());
 }
 
 /// Whether one of many who come for a stop gets it.
