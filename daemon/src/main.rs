@@ -13,14 +13,13 @@ use kadenzd::GatedAllocator;
 use kadenzd::boot::host::{self, Lack};
 use kadenzd::boot::incidents::{Incidents, Watched};
 use kadenzd::boot::journal::Journal;
+use kadenzd::boot::recorder::saver::Saver;
 use kadenzd::boot::report::Report;
-use kadenzd::boot::saver::{Saver, create_ring};
 use kadenzd::boot::thread::RtThread;
-use kadenzd::boot::{machine as described, outlets};
+use kadenzd::boot::{machine as described, outlets, recorder};
 use kadenzd::rt::Loop;
 use kadenzd::rt::bus_sim::SimBus;
 use kadenzd::rt::lanes::Wish;
-use kadenzd::rt::recorder::FlightRecorder;
 use kadenzd::rt::stats::{PassNote, StageTimes, Stats};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -39,6 +38,8 @@ const MAINLAND_MS: u16 = 20;
 const LOOK_TIME_MIN: Duration = Duration::from_millis(5);
 /// Passes the mainland may be behind with: 0.8 s at 20 kHz.
 const NOTE_SLOTS: usize = 16_384;
+/// How long the end waits for a disk that takes the rest of the recording.
+const SAVER_PATIENCE: Duration = Duration::from_secs(5);
 /// Cycles that pass before gateways are served.
 const FIRST_CYCLES: u64 = 20;
 
@@ -55,7 +56,7 @@ struct Options {
     /// Where sockets and shared memory live [default: /run/kadenz, or the user's runtime directory].
     #[arg(long, value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
-    /// Saves the inputs of every cycle to FILE, for replay.
+    /// Saves every cycle of this run to FILE, for replay, in place of `[recorder] directory`.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Prints the effective configuration, with every default, and ends.
@@ -113,7 +114,10 @@ fn run(options: &Options) -> Result<(), Failure> {
     let lanes = outlets::create(&machine, &setup, &WISH).or_fail(EX_OSERR)?;
     let health = lanes.health;
     let server = Server::bind(dir.clone(), lanes.roles, lanes.offer).or_fail(EX_OSERR)?;
-    let (recorder, saver) = recorder(options, &machine, &setup, &dir).or_fail(EX_OSERR)?;
+    let record = options.record.as_deref();
+    let (recorder, saver) =
+        recorder::start(record, &machine, &setup, dir.as_path(), lanes.saver_gauges)
+            .or_fail(EX_OSERR)?;
     let (notes_in, notes_out) = note_ring().or_fail(EX_SOFTWARE)?;
     let bus = SimBus::new(&machine).or_fail(kadenz_config::EXIT_CODE)?;
 
@@ -181,29 +185,6 @@ fn daemon_id() -> u64 {
     hasher.finish().max(1)
 }
 
-type Recorders = (Option<FlightRecorder>, Option<Saver>);
-
-fn recorder(
-    options: &Options,
-    machine: &Machine,
-    setup: &Setup,
-    dir: &RuntimeDir,
-) -> anyhow::Result<Recorders> {
-    if !machine.recorder.enabled {
-        if let Some(path) = &options.record {
-            anyhow::bail!("--record {}: [recorder] enabled is false", path.display());
-        }
-        return Ok((None, None));
-    }
-    let (writer, reader) = create_ring(dir.as_path(), setup, machine.recorder.ring_s)?;
-    let config = kadenz_config::effective_toml(machine);
-    let saver = match &options.record {
-        Some(path) => Some(Saver::begin(path, reader, setup, &config, machine.recorder.limit_mb)?),
-        None => None,
-    };
-    Ok((Some(FlightRecorder::new(writer)), saver))
-}
-
 fn note_ring() -> anyhow::Result<(BroadcastWriter<'static>, BroadcastReader<'static>)> {
     let geometry = RingGeometry::new(NOTE_SLOTS, PassNote::WORDS)?;
     let words: Vec<Word> = (0..geometry.words()).map(|_| Word::new(0)).collect();
@@ -251,7 +232,7 @@ fn tend(
             WISH.shut_down();
         }
         if let Some(saver) = &mut saver {
-            saver.save();
+            saver.look();
         }
         // A flooded socket cuts the wait short, and each look costs reads of /proc and memory.
         if now.duration_since(looked) >= LOOK_TIME_MIN {
@@ -260,8 +241,8 @@ fn tend(
         }
     }
     incidents.finish();
-    if let Some(saver) = &mut saver {
-        saver.save();
+    if let Some(saver) = saver {
+        saver.finish(SAVER_PATIENCE);
     }
     if thread.has_ended() { Ok(()) } else { Err(anyhow!("the RT thread is gone")) }
 }

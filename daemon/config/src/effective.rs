@@ -66,6 +66,11 @@ fn service(out: &mut Text, machine: &Machine) {
     out.table("[recorder]");
     out.value(schema::ENABLED.key, recorder.enabled);
     out.value(schema::RING_S.key, recorder.ring_s);
+    out.value(schema::SAVE_EVERY_MS.key, recorder.save_every_ms);
+    if let Some(directory) = &recorder.directory {
+        // Read from a text, so it is one.
+        out.text(schema::DIRECTORY.key, &directory.to_string_lossy());
+    }
     out.value(schema::LIMIT_MB.key, recorder.limit_mb);
     out.table("[gateways]");
     out.value(schema::OUT_OFFSET_US.key, gateways.out_offset_us);

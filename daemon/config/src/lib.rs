@@ -15,6 +15,7 @@ mod walk;
 mod names;
 mod resolve;
 mod axis;
+mod recorder;
 mod effective;
 mod json_schema;
 

@@ -3,6 +3,8 @@
 //! What depends on the kind of an axis has no suffix and is in SI: rad, N·m, kg·m² for rotary, m, N, kg for linear
 //! (as in shm-layout).
 
+use std::path::PathBuf;
+
 use crate::Exemption;
 
 /// One machine, as `kadenzd` runs it; every default is filled in.
@@ -83,13 +85,20 @@ pub enum OverrunPolicy {
 }
 
 /// The flight recorder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorder {
     /// Whether cycles are recorded; default true.
     pub enabled: bool,
-    /// How far back the ring reaches, 1..=3600 s, default 10.
+    /// How far back the ring in memory reaches, 1..=3600 s, default 10.
     pub ring_s: u32,
-    /// The most memory the ring may take, 1..=65536 MB, default 512.
+    /// How often the ring is saved to disk, if it is, 10..=10000 ms, default 100: what a power loss costs at
+    /// most, beside the time the disk takes to write it.
+    pub save_every_ms: u32,
+    /// Where recordings are saved to, an absolute path; `None` (the default): nowhere, unless the daemon is
+    /// told to by `--record`.
+    pub directory: Option<PathBuf>,
+    /// The most disk that all recordings of this machine in `directory` may take, 8..=1048576 MB, default 512;
+    /// the oldest give way.
     pub limit_mb: u32,
 }
 

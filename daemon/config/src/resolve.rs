@@ -2,15 +2,15 @@
 
 use crate::asked::Rule;
 use crate::machine::{
-    Axis, Bus, BusKind, Cpu, Gateways, Group, Host, Limits, Machine, Overrun, OverrunPolicy,
-    Recorder, Roles, Source, horizon_ms_min,
+    Axis, Bus, BusKind, Cpu, Gateways, Group, Host, Limits, Machine, Overrun, OverrunPolicy, Roles,
+    Source, horizon_ms_min,
 };
 use crate::names::{Names, checked_name};
 use crate::report::Report;
 use crate::spot::{Given, Spot};
 use crate::walk::Section;
 use crate::wording::{nearest, number};
-use crate::{Exemption, axis, schema};
+use crate::{Exemption, axis, recorder, schema};
 
 /// The whole machine; `None` when something in it was refused (and reported).
 pub(crate) fn machine(mut root: Section<'_>) -> Option<Machine> {
@@ -19,7 +19,7 @@ pub(crate) fn machine(mut root: Section<'_>) -> Option<Machine> {
     let (host, exempt_spot) = host(root.section("host"));
     let (source, horizon_spot) = source(root.section("source"), period_us);
     let overrun = overrun(root.section("overrun"), period_us);
-    let recorder = recorder(root.section("recorder"));
+    let recorder = recorder::read(root.section("recorder"));
     let gateways =
         gateways(root.section("gateways"), period_us, host.as_ref().map(|host| host.priority_fifo));
     let is_one_user = host.as_ref().map(|host| host.exempt.contains(&Exemption::OneUser));
@@ -201,14 +201,6 @@ fn overrun(mut section: Section<'_>, period_us: Option<u32>) -> Option<Overrun> 
         OverrunPolicy::SkipInPhase
     };
     Some(Overrun { policy, late_wake_us: late_wake_us? })
-}
-
-fn recorder(mut section: Section<'_>) -> Option<Recorder> {
-    let enabled = section.truth_or(&schema::ENABLED, true);
-    let ring_s = section.whole_or(&schema::RING_S, 10);
-    let limit_mb = section.whole_or(&schema::LIMIT_MB, 512);
-    section.finish();
-    Some(Recorder { enabled: enabled?, ring_s: ring_s?, limit_mb: limit_mb? })
 }
 
 fn gateways(

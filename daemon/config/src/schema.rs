@@ -151,8 +151,20 @@ pub(crate) const LATE_WAKE_US: Whole = whole(
 pub(crate) const ENABLED: Other = other("enabled", "write true or false");
 pub(crate) const RING_S: Whole =
     whole("ring_s", (1, 3600), "s", "set how far back the recorder reaches, usually 10");
-pub(crate) const LIMIT_MB: Whole =
-    whole("limit_mb", (1, 65_536), "MB", "set the most memory the recorder may take, usually 512");
+pub(crate) const SAVE_EVERY_MS: Whole = whole(
+    "save_every_ms",
+    (10, 10_000),
+    "ms",
+    "set how much a power loss may cost at most, usually 100",
+);
+pub(crate) const DIRECTORY: Other =
+    other("directory", "write the full path of the directory for saved recordings in quotes");
+pub(crate) const LIMIT_MB: Whole = whole(
+    "limit_mb",
+    (8, 1_048_576),
+    "MB",
+    "set how much disk all saved recordings of this machine may take, usually 512",
+);
 
 pub(crate) const OUT_OFFSET_US: Whole = whole(
     "out_offset_us",

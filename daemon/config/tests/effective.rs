@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test helper a panic is the verdict")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kadenz_config::machine::{
     Axis, AxisKind, Bus, BusKind, Cpu, FollowingError, Gateways, Group, Host, Limits, Overrun,
@@ -190,12 +190,15 @@ fn machine() -> impl Strategy<Value = Machine> {
     ];
     let overrun = (policy, 1_u32..=10_000)
         .prop_map(|(policy, late_wake_us)| Overrun { policy, late_wake_us });
-    let times = (name(), 100_u32..=10_000, 20_u32..=10_000, 1_u32..=3600, 1_u32..=65_536);
+    let saving = (10_u32..=10_000, prop::option::of("/[ -~]{0,20}"), 8_u32..=1_048_576);
+    let times = (name(), 100_u32..=10_000, 20_u32..=10_000, 1_u32..=3600, saving);
     let parts = prop::collection::vec((name(), 0..=i64::MAX as u64, name()), 1..=4);
     let axes = prop::collection::vec(axis(), 4..=8);
     (times, overrun, any::<bool>(), host, roles(), parts, axes).prop_map(
         |(times, overrun, enabled, mut host, roles, parts, mut axes)| {
-            let (name, period_us, lease_ms, ring_s, limit_mb) = times;
+            let (name, period_us, lease_ms, ring_s, saving) = times;
+            let (save_every_ms, directory, limit_mb) = saving;
+            let directory = directory.map(PathBuf::from);
             if roles.is_none() && !host.exempt.contains(&Exemption::OneUser) {
                 host.exempt.push(Exemption::OneUser);
                 host.exempt.sort();
@@ -216,7 +219,7 @@ fn machine() -> impl Strategy<Value = Machine> {
                 host,
                 source: Source { lease_ms, horizon_ms: 60_000 },
                 overrun,
-                recorder: Recorder { enabled, ring_s, limit_mb },
+                recorder: Recorder { enabled, ring_s, save_every_ms, directory, limit_mb },
                 gateways,
                 roles,
                 buses: Vec::new(),

@@ -32,6 +32,7 @@ pub mod limit;
 pub mod drive;
 pub mod events;
 pub mod record;
+pub mod crc;
 pub mod inputs;
 
 pub use cycle::{State, cycle};

@@ -74,12 +74,16 @@ impl RingGeometry {
         RING_HEADER_WORDS.wrapping_add(self.slots.wrapping_mul(self.slot_words()))
     }
 
-    pub(crate) const fn slot_words(&self) -> usize {
+    /// Words from one slot to the next.
+    #[must_use]
+    pub const fn slot_words(&self) -> usize {
         SLOT_HEADER_WORDS.wrapping_add(self.payload_words).next_multiple_of(LINE_WORDS)
     }
 
-    /// First word of the slot of `record`: masked, so inside the ring for any number.
-    pub(crate) fn slot_start(&self, record: u64) -> usize {
+    /// First word of the slot of `record` within the ring: masked, so inside for any number. A slot is its
+    /// sequence (2(n+1) once record n is complete), its length, then the payload.
+    #[must_use]
+    pub fn slot_start(&self, record: u64) -> usize {
         let slot = index(record & word(self.slots.wrapping_sub(1)));
         RING_HEADER_WORDS.wrapping_add(slot.wrapping_mul(self.slot_words()))
     }

@@ -66,6 +66,7 @@ pub use broadcast::{BroadcastReader, BroadcastWriter, Read};
 pub use gauge::{GaugeReader, GaugeWriter};
 pub use geometry::{GeometryError, MAILBOX_SLOTS, RingGeometry};
 pub use mailbox::{MailboxReader, MailboxWriter, Ticket};
+pub use slot::SLOT_HEADER_WORDS;
 pub use word::{View, Word};
 
 #[cfg(all(feature = "std", not(loom)))]

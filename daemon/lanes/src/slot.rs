@@ -7,8 +7,8 @@
 
 use crate::word::{Ordering, View, Word, fence, index, store, word};
 
-/// Sequence and length.
-pub(crate) const SLOT_HEADER_WORDS: usize = 2;
+/// Words of a slot before its payload: sequence and length.
+pub const SLOT_HEADER_WORDS: usize = 2;
 
 const fn complete(record: u64) -> u64 {
     record.wrapping_add(1).wrapping_mul(2)

@@ -5,7 +5,7 @@ pub mod thread;
 pub mod machine;
 pub mod outlets;
 pub mod incidents;
-pub mod saver;
+pub mod recorder;
 pub mod replay;
 pub mod report;
 pub mod journal;

@@ -22,6 +22,8 @@ pub struct Outlets {
     pub gauges: GaugeWriter<'static>,
     /// For what the mainland attributes.
     pub mainland_gauges: GaugeWriter<'static>,
+    /// For what the saver could not save.
+    pub saver_gauges: GaugeWriter<'static>,
     /// For what the mainland finds out about breaches of timing.
     pub incidents: BroadcastWriter<'static>,
     /// For the mainland to read statistics.
@@ -74,6 +76,7 @@ pub fn create(machine: &Machine, setup: &Setup, wish: &'static Wish) -> anyhow::
         ends,
         gauges: outbound.gauge_writer(HEALTH_REGION)?,
         mainland_gauges: outbound.gauge_writer(HEALTH_REGION)?,
+        saver_gauges: outbound.gauge_writer(HEALTH_REGION)?,
         incidents: outbound.ring_writer(INCIDENT_REGION)?,
         health: outbound.gauge_reader(HEALTH_REGION)?,
         offer: Offer {

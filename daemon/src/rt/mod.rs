@@ -27,7 +27,7 @@ pub mod stats;
 
 use servo_core::ports::{Bus, Wake};
 use servo_core::setup::Setup;
-use servo_core::{State, cycle, record};
+use servo_core::{State, cycle};
 
 use clock::{Clock, now_ns};
 use lanes::{LaneEnds, OwnCounts};
@@ -107,8 +107,7 @@ impl<B: Bus, S: StageClock> Loop<B, S> {
         cycle(&self.setup, state, wake, bus, lanes, &mut self.stopwatch);
         self.lanes.stage_end_ns = self.stopwatch.ends_ns();
         if let Some(recorder) = &mut self.recorder {
-            let digest = record::digest(&self.setup, &self.state);
-            recorder.record(&self.setup, wake, &self.state.feedback, &self.state.intake, digest);
+            recorder.record(&self.setup, &self.state, wake, self.lanes.stage_end_ns);
         }
         let drops = self.recorder.as_ref().map_or(0, FlightRecorder::drops);
         self.stats.set_losses(self.lanes.requests_lost(), self.lanes.overtaken(), drops);

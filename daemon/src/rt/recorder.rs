@@ -1,10 +1,13 @@
-//! The flight recorder's near end: each cycle's inputs into a ring on tmpfs, never waiting.
+//! The flight recorder's near end: each cycle, what came in and what became of it, into a ring on tmpfs,
+//! never waiting.
 use kadenz_lanes::BroadcastWriter;
-use servo_core::inputs::{WORDS_MAX, encode};
-use servo_core::ports::{Feedback, Intake, Wake};
+use servo_core::State;
+use servo_core::inputs::{Entry, Outcome, Shape, WORDS_MAX, encode};
+use servo_core::ports::Wake;
 use servo_core::setup::Setup;
+use shm_layout::STAGES;
 
-/// Writes inputs into the ring. The ring overwrites its oldest; the saver counts what it lost.
+/// Writes cycles into the ring. The ring overwrites its oldest; the saver counts what it lost.
 pub struct FlightRecorder {
     ring: BroadcastWriter<'static>,
     words: Box<[u64; WORDS_MAX]>,
@@ -18,18 +21,19 @@ impl FlightRecorder {
         Self { ring, words: Box::new([0; WORDS_MAX]) }
     }
 
-    /// Records the inputs of one cycle.
+    /// Records the cycle that led to `state`.
     pub fn record(
         &mut self,
         setup: &Setup,
+        state: &State,
         wake: &Wake,
-        feedback: &Feedback,
-        intake: &Intake,
-        digest: u64,
+        stage_end_ns: [u32; STAGES],
     ) {
+        let outcome = Outcome::of(setup, state, stage_end_ns);
         let words = self.words.as_mut_slice();
-        if let Some(record) = encode(setup, wake, feedback, intake, digest, words)
-            .and_then(|length| words.get(..length))
+        let entry = Entry::of(state, wake, &outcome);
+        if let Some(record) =
+            encode(Shape::of(setup), &entry, words).and_then(|length| words.get(..length))
         {
             self.ring.publish(&[record]);
         }

@@ -2,12 +2,12 @@
 //! arguments. Nothing here is called; what matters is what the linker finds behind it.
 
 use kadenz_lanes::{BroadcastReader, BroadcastWriter, GaugeWriter, MailboxReader, Read, Ticket};
-use servo_core::inputs::{self, Inputs};
+use servo_core::inputs::{self, Entry, Inputs, Outcome, Shape};
 use servo_core::ports::{Bus, Commands, Feedback, Intake, Stopwatch, Wake, Wanted};
 use servo_core::setup::Setup;
-use servo_core::{State, cycle, record};
+use servo_core::{State, cycle};
 use servo_sim::{Plant, Rxpdo, Txpdo};
-use shm_layout::AXES_MAX;
+use shm_layout::{AXES_MAX, STAGES};
 
 use crate::lanes::LaneEnds;
 
@@ -50,20 +50,21 @@ impl Stopwatch for Stamps {
     }
 }
 
-/// The digest of a cycle and its inputs as the flight recorder writes them.
+/// A cycle as the flight recorder writes it: outcome, digest, inputs, checksum.
 pub fn record_inputs(
     setup: &Setup,
     wake: &Wake,
     state: &State,
+    stage_end_ns: [u32; STAGES],
     words: &mut [u64],
 ) -> Option<usize> {
-    let digest = record::digest(setup, state);
-    inputs::encode(setup, wake, &state.feedback, &state.intake, digest, words)
+    let outcome = Outcome::of(setup, state, stage_end_ns);
+    inputs::encode(Shape::of(setup), &Entry::of(state, wake, &outcome), words)
 }
 
 /// Replay's way back from words that may be torn or hostile.
-pub fn decode_inputs(setup: &Setup, words: &[u64], into: &mut Option<Inputs>) {
-    *into = inputs::decode(setup, words);
+pub fn decode_inputs(shape: Shape, words: &[u64], into: &mut Option<Inputs>) {
+    *into = inputs::decode(shape, words);
 }
 
 /// One bus cycle of 64 simulated drives.
