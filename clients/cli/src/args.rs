@@ -53,6 +53,29 @@ pub(crate) enum Verb {
     Check(CheckOptions),
     /// Starts kadenzd, its gateways, planner and logger, and looks after them until Ctrl-C.
     Up(UpOptions),
+    /// Looks into the flight recorder: a daemon's last seconds in memory, or a saved recording.
+    #[command(subcommand)]
+    Recorder(RecorderVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecorderVerb {
+    /// Tells what is in a ring or saved recording, whole or damaged, of a dead or a living daemon.
+    Dump(DumpOptions),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpOptions {
+    /// A ring (flight.ring, flight.ring.<daemon>) or a saved recording (.kdzrec) [default: flight.ring of the
+    /// runtime directory].
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Saves the whole records to this file, as a recording.
+    #[arg(long, value_name = "FILE.kdzrec")]
+    pub(crate) out: Option<PathBuf>,
+    /// Writes a row per cycle to this file: time, phase, positions, drives.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) csv: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,7 +124,7 @@ pub(crate) struct UpOptions {
     /// Directory of the recordings [default: the logger's own; with users for roles /var/lib/kadenz].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Saves the inputs of every cycle of the loop to FILE, for replay.
+    /// Saves every cycle of the loop to FILE, for replay, in place of `[recorder] directory`.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Leaves clients out of the set.
@@ -133,6 +156,7 @@ impl Verb {
             Self::Override { .. } => "override",
             Self::Check(_) => "check",
             Self::Up(_) => "up",
+            Self::Recorder(RecorderVerb::Dump(_)) => "recorder dump",
         }
     }
 }

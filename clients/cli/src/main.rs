@@ -14,6 +14,7 @@ mod follow;
 mod run;
 mod check;
 mod up;
+mod recorder;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ use clap::Parser;
 use kadenz_paths::RuntimeDir;
 use shm_layout::code::RequestKind;
 
-use crate::args::{Args, Verb};
+use crate::args::{Args, RecorderVerb, Verb};
 use crate::reply::{EXIT_USAGE, Failure, Reply};
 
 fn main() -> ExitCode {
@@ -60,6 +61,7 @@ fn act(args: &Args) -> Result<Reply, Failure> {
         Verb::Incidents { follow } => incidents::incidents(&dir()?, *follow, args.json),
         Verb::Run(options) => run::run(&dir()?, options, args.json),
         Verb::Check(options) => check::check(options),
+        Verb::Recorder(RecorderVerb::Dump(options)) => recorder::dump(dir, options),
         Verb::Up(options) => up::up(dir()?, options, args.json),
         Verb::Enable => request::ask(&dir()?, RequestKind::Enable, 0.0),
         Verb::Disable => request::ask(&dir()?, RequestKind::Disable, 0.0),

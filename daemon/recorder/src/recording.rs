@@ -130,6 +130,13 @@ impl Recording {
             .map(move |(cycle, place)| (*cycle, decode(shape, &self.words[place.clone()])))
     }
 
+    /// The last whole record's cycle and content.
+    #[must_use]
+    pub fn last(&self) -> Option<(u64, Option<Inputs>)> {
+        let (cycle, place) = self.records.last()?;
+        Some((*cycle, decode(self.header.shape, &self.words[place.clone()])))
+    }
+
     /// Where cycles are missing between the first and the last.
     #[must_use]
     pub fn gaps(&self) -> Vec<Gap> {

@@ -1,5 +1,4 @@
 //! What is found in rings and files, whole, cut off, flipped, torn or made up.
-#![expect(clippy::unwrap_used, reason = "in a test helper a panic is the verdict")]
 mod written;
 
 use kadenz_lanes::SLOT_HEADER_WORDS;

@@ -10,9 +10,11 @@ use super::notify::{NOTIFY_PREFIX, NOTIFY_SUFFIX};
 
 /// Where POSIX shared memory lives on Linux.
 const SHM_DIR: &str = "/dev/shm";
-/// What kadenzd keeps in the directory besides sockets: its lock and its flight recorder.
+/// What kadenzd keeps in the directory besides sockets: its lock and its flight recorder; a ring with
+/// something appended to its name is that of a daemon before.
 const LOCK: &str = "kadenzd.lock";
 const RING: &str = "flight.ring";
+const UNFINISHED_RING: &str = "flight.ring.new";
 
 /// A set's right to clear its runtime directory.
 #[derive(Debug)]
@@ -38,7 +40,8 @@ impl Leftovers {
     }
 
     /// Removes what dead processes left. The flight recorder stays when `keep_ring`: it holds the
-    /// last seconds before a crash. Gives what is left, for a message.
+    /// last seconds before a crash. One that a restart put aside stays in any case. Gives what is left, for a
+    /// message.
     pub(crate) fn clear(&self, keep_ring: bool) -> Option<String> {
         let at = self.dir.as_path();
         if UnixStream::connect(self.dir.handover_socket()).is_ok() {
@@ -56,6 +59,7 @@ impl Leftovers {
         }
         let _gone_or_absent = fs::remove_dir_all(self.dir.planner_dir());
         clear_notify_sockets(at);
+        remove(&at.join(UNFINISHED_RING));
         if !keep_ring {
             remove(&at.join(RING));
         }
@@ -66,9 +70,11 @@ impl Leftovers {
             }
             let _stays_if_used = fs::remove_dir(at);
         }
-        let ring = at.join(RING);
-        (keep_ring && ring.exists())
-            .then(|| format!("{}: the last seconds before the end, kept", ring.display()))
+        let rings: Vec<String> = rings(at).iter().map(|ring| ring.display().to_string()).collect();
+        (!rings.is_empty()).then(|| {
+            let rings = rings.join(", ");
+            format!("{rings}: the last seconds before a crash, kept; see `kadenz recorder dump`")
+        })
     }
 
     fn clear_role(&self, role: Role) {
@@ -91,6 +97,15 @@ impl Leftovers {
             let _stays_if_used = fs::remove_dir(&role_dir);
         }
     }
+}
+
+/// The flight recorder's rings in `dir`.
+fn rings(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_ring = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(RING);
+    let mut rings: Vec<PathBuf> = entries.filter(is_ring).map(|entry| entry.path()).collect();
+    rings.sort();
+    rings
 }
 
 /// Removes the notify sockets of sets that were killed; a living one's can be connected.
@@ -160,6 +175,18 @@ mod tests {
         assert!(leftovers.clear(true).unwrap().contains(RING));
         assert!(dir.as_path().join(RING).exists() && !memory.exists());
         assert!(!dir.handover_socket().exists());
+    }
+
+    #[test]
+    fn a_ring_that_a_restart_put_aside_stays_and_is_named_after_an_orderly_end() {
+        let parent = tempfile::tempdir_in("/dev/shm").unwrap();
+        let (dir, leftovers, _) = left_behind(parent.path());
+        let kept = dir.as_path().join("flight.ring.0000000000000001");
+        for name in [kept.clone(), dir.as_path().join(UNFINISHED_RING)] {
+            fs::write(name, "x").unwrap();
+        }
+        assert!(leftovers.clear(false).unwrap().contains("flight.ring.0000000000000001"));
+        assert_eq!(rings(dir.as_path()), [kept]);
     }
 
     #[test]
