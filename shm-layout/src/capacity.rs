@@ -12,7 +12,7 @@ pub const SOURCES_MAX: usize = 4;
 pub const KNOTS_PER_SOURCE: usize = 256;
 /// Knots in one batch on the wire.
 pub const KNOTS_PER_BATCH_MAX: usize = 64;
-/// Knots the loop takes from a mailbox in one cycle.
+/// Knots the loop takes from a mailbox in one cycle at most; fewer where many axes share a short period.
 pub const KNOTS_PER_CYCLE: usize = 8;
 /// Requests the loop takes in one cycle.
 pub const REQUESTS_PER_CYCLE: usize = 4;

@@ -28,7 +28,7 @@ record! {
         /// Names of the groups.
         group_names: [[u8; NAME_BYTES]; GROUPS_MAX], "-", "UTF-8, zero padded", "kadenzd";
         /// Nominal period of the loop.
-        period_ns: u64, "ns", "100_000 ..= 10_000_000", "kadenzd";
+        period_ns: u64, "ns", "50_000 ..= 10_000_000", "kadenzd";
         /// Silence after which a source counts as gone.
         lease_ns: u64, "ns", "> 0", "kadenzd";
         /// What a planner keeps ahead of path time.

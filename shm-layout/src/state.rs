@@ -60,7 +60,7 @@ record! {
         /// When it woke, CLOCK_MONOTONIC: the age of this record counts from here.
         wake_ns: u64, "ns", ">= grid_ns", "kadenzd";
         /// Nominal period.
-        period_ns: u64, "ns", "100_000 ..= 10_000_000", "kadenzd";
+        period_ns: u64, "ns", "50_000 ..= 10_000_000", "kadenzd";
         /// Ends of the stages of the PREVIOUS pass, counted from its wake.
         stage_end_ns: [u32; STAGES], "ns", "any", "kadenzd";
         /// Grid points skipped just before this pass.

@@ -12,7 +12,7 @@ use crate::Exemption;
 pub struct Machine {
     /// 1..=31 characters of `[a-z0-9-]`; names the domain.
     pub name: String,
-    /// Length of a cycle, 100..=10000 µs, default 1000.
+    /// Length of a cycle, 50..=10000 µs, default 1000.
     pub period_us: u32,
     /// What the loop asks of the host.
     pub host: Host,

@@ -107,7 +107,7 @@ pub(crate) const NAME: Other =
 pub(crate) const MACHINE: Other =
     other("machine", "add a table [machine] with the name of the machine");
 pub(crate) const PERIOD_US: Whole =
-    whole("period_us", (100, 10_000), "µs", "set the length of a cycle, usually 1000");
+    whole("period_us", (50, 10_000), "µs", "set the length of a cycle, usually 1000");
 
 pub(crate) const CPU: Other =
     ruled("cpu", Words::OneOf(&["last"]), "write \"last\" or the number of a CPU");

@@ -191,7 +191,7 @@ fn machine() -> impl Strategy<Value = Machine> {
     let overrun = (policy, 1_u32..=10_000)
         .prop_map(|(policy, late_wake_us)| Overrun { policy, late_wake_us });
     let saving = (10_u32..=10_000, prop::option::of("/[ -~]{0,20}"), 8_u32..=1_048_576);
-    let times = (name(), 100_u32..=10_000, 20_u32..=10_000, 1_u32..=3600, saving);
+    let times = (name(), 50_u32..=10_000, 20_u32..=10_000, 1_u32..=3600, saving);
     let parts = prop::collection::vec((name(), 0..=i64::MAX as u64, name()), 1..=4);
     let axes = prop::collection::vec(axis(), 4..=8);
     (times, overrun, any::<bool>(), host, roles(), parts, axes).prop_map(

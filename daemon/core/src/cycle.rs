@@ -78,7 +78,7 @@ pub fn cycle(
     motion.compare(feedback, wake.skipped);
     stopwatch.stage_ended(Stage::Receive);
 
-    lanes.take(&motion.wanted(guard), intake);
+    lanes.take(&motion.wanted(setup, guard), intake);
     stopwatch.stage_ended(Stage::Take);
 
     let judgement = guard::judge(setup, wake, feedback, intake, motion, guard, events);

@@ -216,7 +216,8 @@ pub struct Wanted {
     pub past_path_id: u64,
     /// Number of the next knot of that path.
     pub next_index: u64,
-    /// How many more knots there is room for.
+    /// How many knots to take in this cycle at most: as many as there is room for, and time
+    /// ([`crate::setup::Setup::knots_per_cycle`]).
     pub room: usize,
 }
 

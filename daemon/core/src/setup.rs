@@ -1,6 +1,12 @@
 //! What the island is told once, before the first cycle: the machine, already checked by the configuration.
 use crate::motion::axis::AxisLimits;
-use shm_layout::{AXES_MAX, BUSES_MAX, GROUPS_MAX};
+use shm_layout::{AXES_MAX, BUSES_MAX, GROUPS_MAX, KNOTS_PER_CYCLE};
+
+/// What taking one knot may cost per axis: copying it in, its limits, the braking room of its segment. The
+/// share of the period below makes room for it; it is no bound on any one host.
+const KNOT_AXIS_NS: u64 = 300;
+/// The share of a period that may go into taking knots: a quarter.
+const KNOT_SHARE: u64 = 4;
 
 /// Grid points in a row that motion bridges and goes on; as many as frames may be lost.
 pub const SKIPS_FOLLOWED_MAX: u32 = 4;
@@ -76,6 +82,16 @@ impl Setup {
     #[must_use]
     pub fn period_s(&self) -> f64 {
         self.period_ns as f64 * 1e-9
+    }
+
+    /// Knots taken in one cycle, 1 ..= [`KNOTS_PER_CYCLE`]: fewer where many axes share a short period, so
+    /// that a whole batch arriving does not make that cycle miss its successor.
+    #[must_use]
+    pub fn knots_per_cycle(&self) -> usize {
+        let one_ns = KNOT_AXIS_NS.saturating_mul(self.axis_count.max(1) as u64);
+        let share_ns = self.period_ns / KNOT_SHARE;
+        let knots = share_ns.checked_div(one_ns).unwrap_or(1);
+        usize::try_from(knots).unwrap_or(KNOTS_PER_CYCLE).clamp(1, KNOTS_PER_CYCLE)
     }
 
     /// The axes in use.

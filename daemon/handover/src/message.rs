@@ -58,7 +58,7 @@ impl Hello {
 pub struct Terms {
     /// Axes of the machine, 1 to 64.
     pub axis_count: u16,
-    /// Nominal period of the loop, 100 µs to 10 ms.
+    /// Nominal period of the loop, 50 µs to 10 ms.
     pub period_ns: u64,
     /// The copy-out pass comes this long after the grid point, less than the period.
     pub out_offset_ns: u64,
@@ -81,8 +81,8 @@ impl Terms {
             return Err(format!("axis_count {axes}: 1 to {AXES_MAX} axes are possible"));
         }
         let period_ns = self.period_ns;
-        if !(100_000..=10_000_000).contains(&period_ns) {
-            return Err(format!("period_ns {period_ns}: 100000 to 10000000 are possible"));
+        if !(50_000..=10_000_000).contains(&period_ns) {
+            return Err(format!("period_ns {period_ns}: 50000 to 10000000 are possible"));
         }
         for (name, value_ns) in
             [("out_offset_ns", self.out_offset_ns), ("in_lead_ns", self.in_lead_ns)]
@@ -204,7 +204,7 @@ mod tests {
         let broken = [
             (Terms { axis_count: 0, ..TERMS }, "axis_count 0"),
             (Terms { axis_count: 65, ..TERMS }, "axis_count 65"),
-            (Terms { period_ns: 99_999, ..TERMS }, "period_ns 99999"),
+            (Terms { period_ns: 49_999, ..TERMS }, "period_ns 99999"),
             (Terms { out_offset_ns: 1_000_000, ..TERMS }, "out_offset_ns 1000000"),
             (Terms { in_lead_ns: u64::MAX, ..TERMS }, "in_lead_ns"),
             (Terms { gateway_priority_fifo: 100, ..TERMS }, "gateway_priority_fifo 100"),

@@ -1,7 +1,7 @@
 //! One period of motion: knots in, references out. What moves and why is decided by the guard.
 use shm_layout::code::{EventKind, KnotRefusal, Phase};
 use shm_layout::state::NO_AXIS;
-use shm_layout::{AXES_MAX, KNOTS_PER_CYCLE};
+use shm_layout::AXES_MAX;
 
 use super::admission::{Knot, PATH_TIME_S_MAX, Refusal};
 use super::axis::{AxisLimits, AxisReference};
@@ -135,13 +135,14 @@ impl Motion {
 
     /// What the island would take from the lane next.
     #[must_use]
-    pub fn wanted(&self, guard: &Guard) -> Wanted {
+    pub fn wanted(&self, setup: &Setup, guard: &Guard) -> Wanted {
+        let at_most = setup.knots_per_cycle();
         Wanted {
             slot: guard.source.slot,
             path_id: if self.loaded { self.path.id() } else { 0 },
             past_path_id: self.past_path_id,
             next_index: self.next_index,
-            room: if self.loaded { self.path.room() } else { KNOTS_PER_CYCLE },
+            room: if self.loaded { self.path.room().min(at_most) } else { at_most },
         }
     }
 }

@@ -2,7 +2,7 @@
 use shm_layout::code::{EventKind, Phase, RequestKind};
 use shm_layout::state::NO_AXIS;
 
-use crate::bench::{AXES, Bench};
+use crate::bench::{AXES, Bench, PATH_KNOTS};
 
 #[test]
 fn the_story_of_a_life_begins_with_boot_and_tells_every_drive_on_its_way_to_torque() {
@@ -32,4 +32,34 @@ fn no_knot_feeds_forward_more_torque_than_the_axis_has() {
             }
         }
     }
+}
+
+#[test]
+fn knots_taken_in_one_cycle_fit_a_quarter_of_the_period() {
+    let mut setup = Bench::new().setup;
+    for (period_ns, axes, knots) in [
+        (1_000_000, 6, 8),
+        (1_000_000, 64, 8),
+        (250_000, 32, 6),
+        (100_000, 32, 2),
+        (50_000, 32, 1),
+        (50_000, 64, 1),
+        (10_000_000, 0, 8),
+    ] {
+        (setup.period_ns, setup.axis_count) = (period_ns, axes);
+        assert_eq!(setup.knots_per_cycle(), knots, "{period_ns} ns, {axes} axes");
+    }
+}
+
+#[test]
+fn a_short_period_takes_a_batch_knot_by_knot_and_still_all_of_it() {
+    let mut bench = Bench::new();
+    bench.setup.period_ns = 2_400;
+    bench.talk.asked = Some(RequestKind::Enable);
+    bench.until("a path begins", |bench| bench.state.motion.has_path());
+    for wanted in 2..=PATH_KNOTS {
+        bench.step();
+        assert_eq!(bench.state.motion.next_index, wanted);
+    }
+    assert!(bench.state.motion.is_complete());
 }
