@@ -3,6 +3,7 @@
 //! It is a pure function of what the ports bring: time enters once, as [`Wake`]; everything it
 //! remembers is in [`State`], which is `Copy`. Same inputs, same bits out.
 use shm_layout::AXES_MAX;
+use shm_layout::state::AxisState;
 
 use crate::events::Events;
 use crate::guard::{self, Guard};
@@ -30,6 +31,8 @@ pub struct State {
     pub commands: Commands,
     /// Targets in drive counts, as the buses sent them; for the record only.
     pub target_counts: [i32; AXES_MAX],
+    /// Axes of the record published last; written only, nothing is decided by it.
+    pub published: [AxisState; AXES_MAX],
 }
 
 impl State {
@@ -45,6 +48,7 @@ impl State {
             intake: Intake::empty(),
             commands: Commands::EMPTY,
             target_counts: [0; AXES_MAX],
+            published: [AxisState::zeroed(); AXES_MAX],
         }
     }
 

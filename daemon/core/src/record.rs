@@ -4,7 +4,7 @@
 //! bits; [`digest`] is how that is checked.
 use shm_layout::code::Reason;
 use shm_layout::state::{AxisState, BusState, GroupState, StateHeader};
-use shm_layout::{AXES_MAX, LAYOUT_HASH, VERSION_MAJOR, VERSION_MINOR, code};
+use shm_layout::{LAYOUT_HASH, VERSION_MAJOR, VERSION_MINOR, code};
 
 use crate::cycle::State;
 use crate::drive::DriveState;
@@ -12,13 +12,18 @@ use crate::ports::{Lanes, Wake};
 use crate::setup::Setup;
 
 /// Publishes the record of this cycle.
-pub fn publish(setup: &Setup, wake: &Wake, state: &State, lanes: &mut impl Lanes) {
+pub fn publish(setup: &Setup, wake: &Wake, state: &mut State, lanes: &mut impl Lanes) {
     let header = header(setup, wake, state);
-    let mut axes = [AxisState::zeroed(); AXES_MAX];
-    for (index, axis) in axes.iter_mut().enumerate().take(setup.axis_count) {
-        fill_axis(setup, state, index, axis);
+    // In the state's own rows: zeroing 64 of them on the stack was a third of a small machine's cycle
+    // (callgrind, one axis: 6,700 of 15,700 instructions, 2026-11).
+    for index in 0..setup.axis_count {
+        let mut axis = AxisState::zeroed();
+        fill_axis(setup, state, index, &mut axis);
+        if let Some(row) = state.published.get_mut(index) {
+            *row = axis;
+        }
     }
-    let axes = axes.get(..setup.axis_count).unwrap_or(&[]);
+    let axes = state.published.get(..setup.axis_count).unwrap_or(&[]);
     lanes.publish(&header, axes, state.events.of_this_cycle());
 }
 

@@ -204,7 +204,7 @@ mod tests {
         let broken = [
             (Terms { axis_count: 0, ..TERMS }, "axis_count 0"),
             (Terms { axis_count: 65, ..TERMS }, "axis_count 65"),
-            (Terms { period_ns: 49_999, ..TERMS }, "period_ns 99999"),
+            (Terms { period_ns: 49_999, ..TERMS }, "period_ns 49999"),
             (Terms { out_offset_ns: 1_000_000, ..TERMS }, "out_offset_ns 1000000"),
             (Terms { in_lead_ns: u64::MAX, ..TERMS }, "in_lead_ns"),
             (Terms { gateway_priority_fifo: 100, ..TERMS }, "gateway_priority_fifo 100"),

@@ -1,7 +1,7 @@
 //! One period of motion: knots in, references out. What moves and why is decided by the guard.
+use shm_layout::AXES_MAX;
 use shm_layout::code::{EventKind, KnotRefusal, Phase};
 use shm_layout::state::NO_AXIS;
-use shm_layout::AXES_MAX;
 
 use super::admission::{Knot, PATH_TIME_S_MAX, Refusal};
 use super::axis::{AxisLimits, AxisReference};
