@@ -6,8 +6,8 @@ use kadenz_handover::{
     operate_inbound_layout, outbound_layout, plan_inbound_layout,
 };
 use kadenz_lanes::{
-    BroadcastReader, BroadcastWriter, GaugeReader, GaugeWriter, Lanes, MailboxWriter, RingGeometry,
-    Sealing, View, Word,
+    BroadcastReader, BroadcastWriter, GaugeReader, GaugeWriter, Lanes, RingGeometry, Sealing, View,
+    Word,
 };
 use kadenzd::boot::machine::setup;
 use kadenzd::rt::Loop;
@@ -17,27 +17,19 @@ use kadenzd::rt::recorder::FlightRecorder;
 use kadenzd::rt::stats::{PassNote, StageTimes, Stats};
 use servo_core::State;
 use servo_core::inputs::WORDS_MAX;
-use shm_layout::code::RequestKind;
-use shm_layout::knot::{KnotAxis, KnotBatchHeader};
-use shm_layout::request::Request;
-use shm_layout::{KNOTS_PER_BATCH_MAX, LAYOUT_HASH, SOURCES_MAX};
+use shm_layout::SOURCES_MAX;
 
-/// Distance of the knots that feed the body, s.
-const KNOT_S: f64 = 0.01;
-/// How far ahead it is fed, s.
-const AHEAD_S: f64 = 0.6;
+use crate::feeder::Feeder;
+pub use crate::feeder::enable;
 
 /// A loop in this process, its axes kept moving.
 pub struct Body {
     /// The loop, with the daemon's own bus, lanes, statistics and recorder.
     pub servo: Loop<SimBus>,
-    knots: MailboxWriter<'static>,
-    requests: BroadcastWriter<'static>,
+    feeder: Feeder,
     wish: &'static Wish,
     outbound: Lanes,
     notes: BroadcastReader<'static>,
-    heartbeat: u64,
-    positions: Vec<f64>,
 }
 
 /// A body taken apart.
@@ -56,17 +48,6 @@ pub struct Parts {
     pub health: GaugeReader<'static>,
     /// Where it is asked for things.
     pub requests: BroadcastWriter<'static>,
-}
-
-/// Asks for torque. Refused before feedback has been heard.
-pub fn enable(requests: &mut BroadcastWriter<'static>) {
-    let request = Request {
-        request_id: 1,
-        deadline_ns: u64::MAX,
-        kind: RequestKind::Enable.code(),
-        ..Request::zeroed()
-    };
-    requests.publish(&[request.as_words()]);
 }
 
 /// The embedded arm with its first axis repeated `axis_count` times.
@@ -136,13 +117,14 @@ impl Body {
                 recorder: Some(FlightRecorder::new(flight)),
                 stopwatch: StageTimes::default(),
             },
-            knots: plan_peer.mailbox_writer(&mailbox_region(0))?,
-            requests: operate_peer.ring_writer(REQUEST_REGION)?,
+            feeder: Feeder::new(
+                plan_peer.mailbox_writer(&mailbox_region(0))?,
+                operate_peer.ring_writer(REQUEST_REGION)?,
+                outbound.ring_reader(STATE_REGION)?,
+            ),
             wish,
             outbound,
             notes: notes_read,
-            heartbeat: 0,
-            positions: Vec::new(),
         })
     }
 
@@ -170,7 +152,7 @@ impl Body {
             mainland_gauges: self.outbound.gauge_writer(HEALTH_REGION)?,
             health: self.outbound.gauge_reader(HEALTH_REGION)?,
             servo: self.servo,
-            requests: self.requests,
+            requests: self.feeder.into_requests(),
             notes: self.notes,
             incidents: self.outbound.ring_writer(INCIDENT_REGION)?,
             incidents_told: self.outbound.ring_reader(INCIDENT_REGION)?,
@@ -179,59 +161,17 @@ impl Body {
 
     /// Asks for torque.
     pub fn enable(&mut self) {
-        enable(&mut self.requests);
+        self.feeder.enable();
     }
 
     /// Posts the newest horizon of an endless slow wave; call it every few cycles, off the clock.
     pub fn feed(&mut self) {
-        let motion = &self.servo.state.motion;
-        let count = self.servo.setup.axis_count;
-        self.heartbeat += 1;
-        let moving = motion.has_path();
-        if !moving {
-            self.positions =
-                motion.references.iter().take(count).map(|axis| axis.position).collect();
-        }
-        let first_index = if moving { motion.next_index } else { 0 };
-        let until_s = if moving { motion.rate.tau_s() } else { 0.0 } + AHEAD_S;
-        let mut header = KnotBatchHeader {
-            layout_hash: LAYOUT_HASH,
-            path_id: 7,
-            first_index,
-            heartbeat: self.heartbeat,
-            source_id: 1,
-            axis_count: u16::try_from(count).unwrap_or(0),
-            ..KnotBatchHeader::zeroed()
-        };
-        let mut rows = Vec::with_capacity(KNOTS_PER_BATCH_MAX * count);
-        for place in 0..KNOTS_PER_BATCH_MAX {
-            let index = first_index + place as u64;
-            let tau_s = index as f64 * KNOT_S;
-            if tau_s > until_s && place > 1 {
-                break;
-            }
-            header.tau_s[place] = tau_s;
-            header.knot_count += 1;
-            rows.extend(self.positions.iter().map(|start| wave(*start, tau_s)));
-        }
-        self.knots.post(&[header.as_words(), KnotAxis::slice_as_words(&rows)]);
+        self.feeder.feed();
     }
-}
 
-/// A wave that begins at rest: its amplitude rises over two seconds.
-fn wave(start: f64, tau_s: f64) -> KnotAxis {
-    let (omega, amplitude, rise_s) = (2.0, 0.4, 2.0);
-    let u = (tau_s / rise_s).min(1.0);
-    let grown = u * u * u * (10.0 - 15.0 * u + 6.0 * u * u);
-    let speed = 30.0 * u * u * (1.0 - u) * (1.0 - u) / rise_s;
-    let bend =
-        if u < 1.0 { 60.0 * u * (1.0 - u) * (1.0 - 2.0 * u) / (rise_s * rise_s) } else { 0.0 };
-    let (sine, cosine) = (omega * tau_s).sin_cos();
-    KnotAxis {
-        position: start + amplitude * grown * sine,
-        velocity: amplitude * (speed * sine + grown * omega * cosine),
-        acceleration: amplitude
-            * (bend * sine + 2.0 * speed * omega * cosine - grown * omega * omega * sine),
-        torque_feed_forward: 0.0,
+    /// The loop for one thread, who keeps it moving for another, and what it notes of each pass.
+    #[must_use]
+    pub fn split(self) -> (Loop<SimBus>, Feeder, BroadcastReader<'static>) {
+        (self.servo, self.feeder, self.notes)
     }
 }

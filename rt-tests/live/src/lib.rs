@@ -8,10 +8,12 @@ mod sys;
 mod urgent;
 mod watch;
 pub mod body;
+pub mod cost;
+pub mod feeder;
 mod ending;
 mod planned;
 pub mod kills;
-pub mod latencies;
+pub mod latency;
 pub mod recordings;
 
 pub use ending::Ending;

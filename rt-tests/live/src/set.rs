@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 /// How a set is started.
 #[derive(Clone, Debug)]
 pub struct SetOptions {
-    /// Embedded machine.
+    /// Embedded machine; or a machine's file, when it ends in `.toml`.
     pub machine: String,
     /// Runtime directory.
     pub dir: RuntimeDir,
@@ -56,11 +56,13 @@ impl Set {
         fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
         let log_path = options.out.join("up.log");
         let log = File::create(&log_path).with_context(|| log_path.display().to_string())?;
+        let is_file =
+            Path::new(&options.machine).extension().is_some_and(|ending| ending == "toml");
         let mut command = Command::new(binary("kadenz")?);
         command
             .arg("--runtime-dir")
             .arg(options.dir.as_path())
-            .args(["up", "--demo", &options.machine])
+            .args(["up", if is_file { "--config" } else { "--demo" }, &options.machine])
             .arg("--out")
             .arg(&options.out)
             .stdin(Stdio::null())
