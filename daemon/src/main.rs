@@ -24,7 +24,6 @@ use kadenzd::rt::stats::{PassNote, StageTimes, Stats};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use servo_core::State;
-use servo_core::setup::Setup;
 use shm_layout::health::Health;
 
 #[global_allocator]

@@ -28,7 +28,7 @@ pub(crate) fn incidents(dir: &RuntimeDir, follow: bool, as_json: bool) -> Result
         latest.append(&mut waiting(&mut machine)?);
         std::thread::sleep(LOOK_EVERY);
     }
-    let Some(signals) = signals else { return Ok(reply(&mut machine, &latest)) };
+    let Some(signals) = signals else { return reply(&mut machine, &latest) };
     latest.iter().for_each(|incident| show(incident, as_json));
     while signals.next_within(Duration::from_millis(20)).is_none() {
         waiting(&mut machine)?.iter().for_each(|incident| show(incident, as_json));
@@ -41,7 +41,7 @@ fn waiting(machine: &mut Machine) -> Result<Vec<Incident>, Failure> {
     // State is what follows the gateway through its restarts.
     machine.find(Duration::ZERO, |_| Some(()))?;
     let mut found = Vec::new();
-    while let Ok(Some(incident)) = machine.view.next_incident() {
+    while let Ok(Some(incident)) = machine.view()?.next_incident() {
         found.push(incident);
     }
     Ok(found)
@@ -59,9 +59,9 @@ fn line(incident: &Incident) -> String {
     format!("{:6}  {incident}", incident.sequence)
 }
 
-fn reply(machine: &mut Machine, latest: &[Incident]) -> Reply {
+fn reply(machine: &mut Machine, latest: &[Incident]) -> Result<Reply, Failure> {
     let (mut count, mut suppressed) = (latest.len() as u64, 0);
-    if let Ok(Some(health)) = machine.view.health() {
+    if let Ok(Some(health)) = machine.view()?.health() {
         (count, suppressed) = (health.incidents, health.incidents_suppressed);
     }
     let mut lines: Vec<String> = latest.iter().map(line).collect();
@@ -71,10 +71,8 @@ fn reply(machine: &mut Machine, latest: &[Incident]) -> Reply {
     };
     lines.push(format!("{count} incidents since the loop began{kept_back}"));
     let list: Vec<Value> = latest.iter().map(|one| Value::Object(fields(one))).collect();
-    Reply::new(0, lines.join("\n"))
-        .with("incidents", list)
-        .with("count", count)
-        .with("suppressed", suppressed)
+    let reply = Reply::new(0, lines.join("\n")).with("incidents", list);
+    Ok(reply.with("count", count).with("suppressed", suppressed))
 }
 
 /// Every number of an incident, its codes as words.

@@ -95,6 +95,17 @@ impl Machine {
         }
     }
 
+    /// The view domain, for what the operate socket does not tell.
+    pub(crate) fn view(&mut self) -> Result<&mut View, Failure> {
+        match &mut self.way {
+            Way::Domain(view) => Ok(view),
+            Way::Socket(_) => match check(&self.dir, Role::View) {
+                Err(error) => Err(absent(&self.dir, &error)),
+                Ok(()) => Err(self.silence()),
+            },
+        }
+    }
+
     /// The first state for which `judge` gives something, `wait` at most.
     pub(crate) fn find<T>(
         &mut self,

@@ -134,7 +134,18 @@ fn loop_lines(status: &MachineStatus) -> Vec<Line> {
         percentiles(&health.wake_latency_ns),
         percentiles(&health.cycle_time_ns)
     );
-    vec![line(Tone::Plain, times), misses(health)]
+    let mut lines = vec![line(Tone::Plain, times), misses(health)];
+    // A sound loop's thread does none of this, so it is told only when it has.
+    let broken = [health.allocations, health.page_faults, health.denied_calls];
+    if broken != [0; 3] {
+        let [allocations, faults, denied] = broken;
+        let text = format!(
+            "loop thread: {allocations} allocations   {faults} page faults   {denied} system calls \
+             denied; see `kadenz incidents`"
+        );
+        lines.push(line(Tone::Bad, text));
+    }
+    lines
 }
 
 fn percentiles(values: &Percentiles) -> String {

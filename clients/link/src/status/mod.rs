@@ -4,15 +4,17 @@
 //! [`SCHEMA_VERSION`]. Numbers that are not finite become `null`.
 
 mod lines;
+mod loop_health;
 mod record;
 mod statusword;
 
 pub use lines::{Line, Tone};
+pub use loop_health::{LoopStatus, MissedByCause};
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use shm_layout::code::{AxisKind, BusKind, Cause, KnotRefusal, Phase, Reason, Verdict};
+use shm_layout::code::{AxisKind, BusKind, KnotRefusal, Phase, Reason, Verdict};
 use shm_layout::code::{axis_flag, state_flag};
 use shm_layout::health::Health;
 use shm_layout::histogram::percentile_ns;
@@ -189,46 +191,6 @@ impl Percentiles {
     }
 }
 
-/// Missed cycles by cause.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct MissedByCause {
-    /// Our own doing.
-    pub own: u64,
-    /// The host took the CPU away.
-    pub host: u64,
-    /// The kernel was late.
-    pub kernel: u64,
-    /// The bus answered late.
-    pub bus: u64,
-    /// None of these could be shown.
-    pub unattributed: u64,
-}
-
-/// The loop since its start.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct LoopStatus {
-    /// Passes.
-    pub cycles: u64,
-    /// Grid points without a pass.
-    pub missed_cycles: u64,
-    /// The same by cause.
-    pub missed_by_cause: MissedByCause,
-    /// Passes that published after the next grid point.
-    pub overruns: u64,
-    /// Wake-up latency, ns.
-    pub wake_latency_ns: Percentiles,
-    /// Wake to publish, ns.
-    pub cycle_time_ns: Percentiles,
-    /// Requests that overflowed.
-    pub requests_lost: u64,
-    /// Input records the flight recorder had no room for.
-    pub recorder_drops: u64,
-    /// Page faults of the RT thread, minor and major.
-    pub page_faults: u64,
-    /// Heap allocations of the RT thread.
-    pub allocations: u64,
-}
-
 /// One gateway since its start. Batches come to the plan gateway, requests to the operate gateway.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct GatewayStatus {
@@ -290,7 +252,7 @@ impl MachineStatus {
             source: source_status(header, axes.len(), catalog),
             axes: axes.iter().enumerate().map(|(n, axis)| axis_status(n, axis, catalog)).collect(),
             buses: bus_statuses(header, catalog),
-            loop_health: health.map(loop_status),
+            loop_health: health.map(LoopStatus::of),
             gateway: health.map(|health| GatewayStatus {
                 refused: health.gateway_refused,
                 rate_limited: health.gateway_rate_limited,
@@ -398,26 +360,4 @@ fn bus_statuses(header: &StateHeader, catalog: Option<&Catalog>) -> Vec<BusStatu
             wkc_expected: bus.wkc_expected,
         })
         .collect()
-}
-
-fn loop_status(health: &Health) -> LoopStatus {
-    let by = |cause: Cause| health.missed_by_cause[cause as usize];
-    LoopStatus {
-        cycles: health.cycles,
-        missed_cycles: health.missed_cycles,
-        missed_by_cause: MissedByCause {
-            own: by(Cause::Own),
-            host: by(Cause::Host),
-            kernel: by(Cause::Kernel),
-            bus: by(Cause::Bus),
-            unattributed: by(Cause::Unattributed),
-        },
-        overruns: health.overruns,
-        wake_latency_ns: Percentiles::of(&health.wake_latency, health.wake_latency_ns_max),
-        cycle_time_ns: Percentiles::of(&health.cycle_time, health.cycle_time_ns_max),
-        requests_lost: health.requests_lost,
-        recorder_drops: health.recorder_drops,
-        page_faults: health.minor_faults.saturating_add(health.major_faults),
-        allocations: health.allocations,
-    }
 }
