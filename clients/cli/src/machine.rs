@@ -97,12 +97,14 @@ impl Machine {
 
     /// The view domain, for what the operate socket does not tell.
     pub(crate) fn view(&mut self) -> Result<&mut View, Failure> {
+        let refused = |error: LinkError| Err(absent(&self.dir, &error));
         match &mut self.way {
             Way::Domain(view) => Ok(view),
-            Way::Socket(_) => match check(&self.dir, Role::View) {
-                Err(error) => Err(absent(&self.dir, &error)),
-                Ok(()) => Err(self.silence()),
-            },
+            Way::Socket(_) => check(&self.dir, Role::View).map_or_else(refused, |()| {
+                // It was another user's a moment ago.
+                let text = "the view domain has changed hands; ask again".to_owned();
+                Err(Failure::new(EXIT_UNAVAILABLE, text))
+            }),
         }
     }
 
