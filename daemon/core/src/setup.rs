@@ -90,8 +90,8 @@ impl Setup {
     pub fn knots_per_cycle(&self) -> usize {
         let one_ns = KNOT_AXIS_NS.saturating_mul(self.axis_count.max(1) as u64);
         let share_ns = self.period_ns / KNOT_SHARE;
-        let knots = share_ns.checked_div(one_ns).unwrap_or(1);
-        usize::try_from(knots).unwrap_or(KNOTS_PER_CYCLE).clamp(1, KNOTS_PER_CYCLE)
+        let knots = share_ns.checked_div(one_ns).unwrap_or(1).max(1);
+        usize::try_from(knots).map_or(KNOTS_PER_CYCLE, |knots| knots.min(KNOTS_PER_CYCLE))
     }
 
     /// The axes in use.
