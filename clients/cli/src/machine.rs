@@ -97,18 +97,20 @@ impl Machine {
 
     /// The view domain, for what the operate socket does not tell.
     pub(crate) fn view(&mut self) -> Result<&mut View, Failure> {
-        let refused = |error: LinkError| Err(absent(&self.dir, &error));
         match &mut self.way {
             Way::Domain(view) => Ok(view),
-            Way::Socket(_) => check(&self.dir, Role::View).map_or_else(refused, |()| {
-                // It was another user's a moment ago.
-                let text = "the view domain has changed hands; ask again".to_owned();
-                Err(Failure::new(EXIT_UNAVAILABLE, text))
-            }),
+            Way::Socket(_) => {
+                let words = check(&self.dir, Role::View).err().map(|error| error.to_string());
+                let words = words.unwrap_or_else(|| "the view domain has become ours".to_owned());
+                Err(Failure::new(
+                    EXIT_PERMISSION,
+                    format!("the operate socket tells the status only; {words}"),
+                ))
+            }
         }
     }
 
-    /// The first state for which `judge` gives something, `wait` at most.
+    /// What `judge` gives for a state, as soon as it gives something; `wait` at most.
     pub(crate) fn find<T>(
         &mut self,
         wait: Duration,
@@ -116,10 +118,13 @@ impl Machine {
     ) -> Result<Option<T>, Failure> {
         let give_up = Instant::now() + wait;
         loop {
+            // All that has come is taken, so that what is found is news.
+            let mut found = None;
             while let Some(state) = self.next()? {
-                if let Some(found) = judge(&state) {
-                    return Ok(Some(found));
-                }
+                found = judge(&state).or(found);
+            }
+            if found.is_some() {
+                return Ok(found);
             }
             if Instant::now() >= give_up {
                 return Ok(None);

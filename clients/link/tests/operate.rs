@@ -191,3 +191,16 @@ fn values_and_deadlines_outside_their_range_are_not_sent() {
     let long = Duration::from_secs(61);
     assert!(operate.request(RequestKind::Override, 0.5, long).is_err());
 }
+
+#[test]
+fn a_status_is_asked_by_its_word_alone_and_a_refusal_is_heard() {
+    let server = Server::replying(|line| {
+        assert_eq!(line, r#"{"id":1,"request":"status"}"#);
+        b"{\"id\":1,\"error\":\"no state has come\"}\n".to_vec()
+    });
+    let error = Operate::connect(&server.dir).unwrap().outlook().unwrap_err();
+    assert!(matches!(error, OperateError::Refused { .. }), "{error}");
+    let server = Server::replying(|_| b"{\"id\":1,\"outcome\":\"accepted\"}\n".to_vec());
+    let error = Operate::connect(&server.dir).unwrap().outlook().unwrap_err();
+    assert!(error.to_string().contains("neither `status` nor `error`"), "{error}");
+}

@@ -129,7 +129,7 @@ fn the_json_of_a_known_machine_has_these_keys() {
     assert_eq!(json["loop"]["missed_by_cause"]["host"], 2);
     assert_eq!(json["link"]["lost"], 28);
     let keys: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
-    let promised = "age_ns axes buses cycle daemon_id is_at_rest link loop machine path path_rate \
+    let promised = "age_ns axes buses cycle daemon_id gateway is_at_rest link loop machine path path_rate \
                     period_ns phase rate_override reason reason_axis schema_version source verdict";
     assert_eq!(keys, promised.split_whitespace().collect());
 }
@@ -137,9 +137,53 @@ fn the_json_of_a_known_machine_has_these_keys() {
 #[test]
 fn without_catalog_and_health_axes_go_by_number() {
     let status = MachineStatus::new(&header(), &axes(), None, None, Counters::default(), 0);
-    assert_eq!((status.axes[1].name.as_str(), status.axes[1].unit), ("axis 1", "?"));
+    assert_eq!((status.axes[1].name.as_str(), &*status.axes[1].unit), ("axis 1", "?"));
     assert_eq!((status.reason_axis.as_deref(), status.age_ns), (Some("axis 1"), 0));
     assert!(status.to_text().contains("loop: no counters yet"));
+}
+
+#[test]
+fn what_was_read_back_from_json_tells_the_same_as_the_record_it_came_from() {
+    let read: MachineStatus = serde_json::from_str(&status().to_json().unwrap()).unwrap();
+    assert_eq!(read.to_text(), status().to_text());
+    let (told, rows) = read.record(1_000_200_000);
+    let known = header();
+    assert_eq!((told.cycle, told.daemon_id, told.path_id), (known.cycle, 0xfeed, 7));
+    assert_eq!((told.phase, told.verdict, told.reason), (known.phase, known.verdict, known.reason));
+    assert_eq!((told.reason_axis, told.flags, told.wake_ns), (1, known.flags, known.wake_ns));
+    assert_eq!((told.tau_s.to_bits(), told.knots_accepted), (known.tau_s.to_bits(), 1200));
+    for (told, known) in rows.iter().zip(axes()) {
+        assert_eq!(told.following_error.to_bits(), known.following_error.to_bits());
+        assert_eq!((told.flags, told.statusword), (known.flags, known.statusword));
+    }
+}
+
+#[test]
+fn the_status_of_the_largest_machine_fits_the_longest_line_and_no_number_is_read_back_as_none() {
+    let long = "n".repeat(31);
+    let odd = AxisState {
+        position_reference: -1.234_567_890_123_456_7e-300,
+        position_actual: f64::NAN,
+        following_error: -1.234_567_890_123_456_7e-300,
+        velocity_actual: f64::INFINITY,
+        statusword: 0x0888,
+        flags: axis_flag::FAULT | axis_flag::ENABLED,
+        error_code: u16::MAX,
+        input_age_cycles: u32::MAX,
+        ..AxisState::zeroed()
+    };
+    let axis =
+        CatalogAxis { name: name(&long), kind: AxisKind::Rotary.code(), ..CatalogAxis::zeroed() };
+    let catalog = Catalog { header: catalog().header, axes: vec![axis; shm_layout::AXES_MAX] };
+    let header = StateHeader { axis_count: 64, ..header() };
+    let axes = [odd; shm_layout::AXES_MAX];
+    let counters = Counters::default();
+    let status = MachineStatus::new(&header, &axes, Some(&health()), Some(&catalog), counters, 0);
+    let json = status.to_json().unwrap();
+    // Room for the numbers around it.
+    assert!(json.len() < kadenz_link::operate::LINE_BYTES_MAX - 4096, "{}", json.len());
+    let read: MachineStatus = serde_json::from_str(&json).unwrap();
+    assert!(read.axes[63].position_actual.is_nan() && read.axes[63].velocity_actual.is_nan());
 }
 
 /// Seeded bits (splitmix64), so that a failure prints one number.
@@ -185,6 +229,7 @@ proptest! {
             prop_assert!(!line.text.chars().any(char::is_control));
         }
         let json = status.to_json().unwrap();
-        prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+        let read: Result<MachineStatus, _> = serde_json::from_str(&json);
+        prop_assert!(read.is_ok_and(|read| read.record(now_ns).1.len() == 2));
     }
 }

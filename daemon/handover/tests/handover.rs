@@ -349,3 +349,27 @@ fn a_foreign_user_is_refused_and_each_role_belongs_to_its_own() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("uid 65533 may hold no role of this machine"), "{text}");
 }
+
+#[test]
+fn the_two_sockets_lie_in_directories_that_give_them_the_members_group() {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: only root may give directories away");
+        return;
+    }
+    let parent = tempfile::tempdir_in("/dev/shm").unwrap();
+    let dir = RuntimeDir::at(parent.path().join("run")).unwrap();
+    let machine = Machine::new();
+    let roles = RoleTable { members: Some(NOBODY), ..RoleTable::one_user() };
+    let _server = bind(&dir, roles, &machine);
+    for door in [dir.role_dir(Role::Operate), dir.planner_dir()] {
+        let meta = fs::metadata(&door).unwrap();
+        assert_eq!((meta.gid(), meta.mode() & 0o7777), (NOBODY, 0o2755), "{}", door.display());
+        let socket = door.join("any.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(fs::metadata(&socket).unwrap().gid(), NOBODY, "though made by no member");
+    }
+    for domain in [Role::View, Role::Plan] {
+        let meta = fs::metadata(dir.role_dir(domain)).unwrap();
+        assert_eq!((meta.gid(), meta.mode() & 0o7777), (0, 0o700));
+    }
+}

@@ -54,7 +54,7 @@ pub(super) fn lines(status: &MachineStatus) -> Vec<Line> {
         line(tone, text)
     });
     lines.extend(buses);
-    if let Some(gateway) = status.gateway.filter(|one| one.refused + one.rate_limited > 0) {
+    if let Some(gateway) = status.gateway.filter(|one| one.refused > 0 || one.rate_limited > 0) {
         let text = format!(
             "gateway: {} batches or requests refused, {} too fast",
             gateway.refused, gateway.rate_limited

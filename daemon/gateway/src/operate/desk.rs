@@ -28,8 +28,7 @@ const CLIENTS_MAX: usize = 32;
 const OUTSTANDING_MAX: usize = 16;
 /// The same of one client where the next takes motion away: it is not refused for what was asked before.
 const OUTSTANDING_URGENT_MAX: usize = 32;
-/// New connections in one pass. Whoever connects is heard in the next pass, before as many more can
-/// have come as there are places.
+/// New connections in one pass. Whoever comes is heard in the next pass, before others come.
 const ACCEPTS_PER_PASS: usize = 8;
 /// Lines of one client in one pass: 32 clients that send nothing but garbage cost well under 1 ms.
 const LINES_PER_PASS: usize = 4;
@@ -69,11 +68,15 @@ impl Desk {
 
     /// The pass before the loop's wake: reads, and posts what the loop takes in one cycle.
     pub(crate) fn take(&mut self, now_ns: u64) {
-        self.listen(now_ns);
+        let somebody_knocks = self.hear();
         for place in 0..self.clients.len() {
             self.take_lines(place, now_ns);
         }
         self.post(now_ns);
+        // Last: whoever came in the pass before has been heard before a newcomer can take a place.
+        if somebody_knocks {
+            self.welcome(now_ns);
+        }
         self.settle();
     }
 
@@ -140,15 +143,15 @@ impl Desk {
         }
     }
 
-    /// Accepts and reads whoever has something to say, each once.
-    fn listen(&mut self, now_ns: u64) {
+    /// Reads whoever has something to say, once; whether there is somebody new.
+    fn hear(&mut self) -> bool {
         let wanted = |client: &Client| {
             if client.wants_reading() { PollFlags::POLLIN } else { PollFlags::empty() }
         };
         let mut polled = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
         polled.extend(self.clients.iter().map(|(_, one)| PollFd::new(one.as_fd(), wanted(one))));
         if poll(&mut polled, PollTimeout::ZERO).is_err() {
-            return;
+            return false;
         }
         let ready: Vec<bool> = polled.iter().map(|one| one.any().unwrap_or(true)).collect();
         for ((_, client), _) in
@@ -158,12 +161,14 @@ impl Desk {
                 client.fill();
             }
         }
-        if ready.first() == Some(&true) {
-            for _ in 0..ACCEPTS_PER_PASS {
-                // Nothing left, or out of descriptors: the next pass tries again.
-                let Ok((stream, _)) = self.listener.accept() else { return };
-                self.admit(stream, now_ns);
-            }
+        ready.first() == Some(&true)
+    }
+
+    fn welcome(&mut self, now_ns: u64) {
+        for _ in 0..ACCEPTS_PER_PASS {
+            // Nothing left, or out of descriptors: the next pass tries again.
+            let Ok((stream, _)) = self.listener.accept() else { return };
+            self.admit(stream, now_ns);
         }
     }
 
