@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn what_is_promised_passes_and_each_promise_can_be_broken() {
         assert_eq!(kept().broken(), Vec::<String>::new());
-        let breaks: [(&str, fn(&mut Cost)); 6] = [
+        type Breaks = fn(&mut Cost);
+        let breaks: [(&str, Breaks); 6] = [
             ("32 axes", |cost| cost.by_axes[1].times.pass_ns += 1),
             ("64 axes", |cost| cost.by_axes[2].times.pass_ns += 1),
             ("how many read", |cost| cost.by_clients[1].instructions += 1),

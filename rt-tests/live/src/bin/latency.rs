@@ -186,6 +186,14 @@ fn report(
         value["arms"][one.arm.name] = one.json();
         text += &one.text();
         broken.extend(one.broken(options.pairs));
+        let idle = measured.iter().find(|idle| idle.arm.name == "idle");
+        if let Some(idle) = idle.filter(|idle| idle.arm != one.arm && !one.arm.beside_both) {
+            for (at, added) in one.added_to(idle) {
+                let Some(added) = added else { continue };
+                value["arms"][one.arm.name]["added_to_idle"][at] = added.json();
+                text += &format!("  times the idle daemon's at {at}: {added}\n");
+            }
+        }
     }
     for (name, found) in found {
         value[name.replace('-', "_")] = found.json.clone();

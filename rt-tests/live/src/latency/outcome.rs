@@ -55,6 +55,20 @@ impl Measured {
         [("p50", 500), ("p99", 990), ("p999", 999)].map(|(name, at)| (name, ratio(&kept, at)))
     }
 
+    /// What this arm's company adds to the latency of the daemon itself, round by round against `idle`: the ratio
+    /// at p50 and p99. A round lies minutes apart, so its interval is wider than that of a pair.
+    #[must_use]
+    pub fn added_to(&self, idle: &Self) -> [(&'static str, Option<Ratio>); 2] {
+        let rounds: Vec<Pair> = idle
+            .blocks()
+            .zip(self.blocks())
+            .map(|(idle, block)| Pair { floor: idle.clone(), block: block.clone() })
+            .filter(|round| round.unequal().is_none())
+            .collect();
+        let rounds: Vec<&Pair> = rounds.iter().collect();
+        [("p50", 500), ("p99", 990)].map(|(name, at)| (name, ratio(&rounds, at)))
+    }
+
     /// Promises this arm breaks, in words. `wanted` pairs were asked for.
     #[must_use]
     pub fn broken(&self, wanted: usize) -> Vec<String> {
@@ -233,6 +247,15 @@ mod tests {
         let broken = measured.broken(12);
         assert_eq!(broken.len(), 2, "{broken:?}");
         assert!(broken[0].contains("own doing") && broken[1].contains("half a period"));
+    }
+
+    #[test]
+    fn what_company_adds_is_told_against_the_idle_daemon() {
+        let (idle, arm) = (measured(4_000, 4_000, 12), measured(4_000, 4_400, 12));
+        let [(_, p50), (_, p99)] = arm.added_to(&idle);
+        assert!(p50.is_some_and(|ratio| ratio.lo > 1.09 && ratio.hi < 1.11));
+        assert_eq!(p99, p50);
+        assert_eq!(arm.added_to(&Measured::new(ARMS[0]))[0].1, None);
     }
 
     #[test]
