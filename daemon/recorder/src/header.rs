@@ -1,6 +1,6 @@
 //! What stands before the first record: which daemon, which machine, which clocks; read back number by number.
 use kadenz_lanes::RingGeometry;
-use servo_core::crc::crc32c;
+use servo_core::crc::checksum;
 use servo_core::inputs::{FORMAT_VERSION, Shape};
 use shm_layout::{AXES_MAX, BUSES_MAX, LAYOUT_HASH};
 
@@ -86,7 +86,7 @@ impl Header {
             padded[..bytes.len()].copy_from_slice(bytes);
             *word = u64::from_le_bytes(padded);
         }
-        words[CRC_WORD] = u64::from(crc32c(&words));
+        words[CRC_WORD] = checksum(&words);
         words
     }
 
@@ -120,7 +120,7 @@ impl Header {
         let length = Self::length(words)?;
         let mut head = words[..length].to_vec();
         let crc = std::mem::take(&mut head[CRC_WORD]);
-        if crc != u64::from(crc32c(&head)) {
+        if crc != checksum(&head) {
             return Err(RecordingError::Damaged);
         }
         let text_bytes = head[13];

@@ -202,7 +202,7 @@ proptest! {
             }
         }
         words[14] = 0;
-        words[14] = u64::from(servo_core::crc::crc32c(&words));
+        words[14] = servo_core::crc::checksum(&words);
         words[3] = shm_layout::LAYOUT_HASH;
         let _read_or_refused = Recording::from_bytes(&bytes(&words));
         let _read_or_refused = Header::parse(&words);

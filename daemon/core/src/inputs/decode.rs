@@ -4,7 +4,7 @@ use shm_layout::request::Request;
 use shm_layout::{AXES_MAX, KNOTS_PER_CYCLE, REQUESTS_PER_CYCLE, STAGES};
 
 use super::{Inputs, Outcome, RECORD_MARK, Shape, WORDS_MAX};
-use crate::crc::crc32c;
+use crate::crc::checksum;
 use crate::ports::{Feedback, Intake, Wake};
 
 struct In<'a> {
@@ -46,8 +46,8 @@ pub fn whole_record(words: &[u64]) -> Option<usize> {
     }
     let length = usize::try_from(lower(first)).ok()?;
     let record = words.get(..length.min(WORDS_MAX))?;
-    let (crc, covered) = record.split_last()?;
-    (record.len() == length && *crc == u64::from(crc32c(covered))).then_some(length)
+    let (sum, covered) = record.split_last()?;
+    (record.len() == length && *sum == checksum(covered)).then_some(length)
 }
 
 /// Reads one cycle; `None` when `words` are not a whole record of such a machine.

@@ -1,6 +1,6 @@
 //! Writing a cycle: called once per cycle on the RT thread, a store per word and the checksum.
 use super::{Entry, Outcome, RECORD_MARK, Shape};
-use crate::crc::crc32c;
+use crate::crc::checksum;
 use crate::ports::{Feedback, Intake};
 
 struct Out<'a> {
@@ -50,8 +50,8 @@ pub fn encode(shape: Shape, entry: &Entry<'_>, words: &mut [u64]) -> Option<usiz
     let length = out.length;
     let mark = (u64::from(RECORD_MARK) << 32) | u64::from(count_word(length.wrapping_add(1)));
     *words.first_mut()? = mark;
-    let crc = crc32c(words.get(..length)?);
-    *words.get_mut(length)? = u64::from(crc);
+    let sum = checksum(words.get(..length)?);
+    *words.get_mut(length)? = sum;
     Some(length.wrapping_add(1))
 }
 

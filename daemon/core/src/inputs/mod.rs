@@ -3,7 +3,7 @@
 //!
 //! Layout: `mark and length, cycle, grid_index, grid_ns, wake_ns, counts`, then per axis 4 words, per bus
 //! 2, digital and analogue inputs, requests, sources' briefs, knots; then the outcome: codes, path time,
-//! stage times, the digest, and a position per axis; last the CRC-32C of all words before it. Every reader
+//! stage times, the digest, and a position per axis; last two CRC-32C over all words before it. Every reader
 //! must stand any bits: a ring may be torn and a file hostile.
 mod encode;
 mod decode;
