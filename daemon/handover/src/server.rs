@@ -1,9 +1,10 @@
 //! kadenzd's end of the hand-over: who gets which lane, once. Run from one mainland thread; it
 //! allocates, waits at most as long as told, and never touches what is in the lanes.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use nix::unistd::geteuid;
 use shm_layout::code::Role;
 
 use crate::connection::{Connection, Progress, Stage, is_passing};
+use crate::lanes::{operate_inbound_layout, plan_inbound_layout};
 use crate::message::{Answer, Grant, Hello, READY, Terms, line_of};
 use crate::role_table::RoleTable;
 use crate::runtime_dir::{Claim, at, remove};
@@ -44,6 +46,21 @@ impl Offer {
             Role::Plan => vec![outbound, self.plan_inbound.as_fd()],
             Role::Operate => vec![outbound, self.operate_inbound.as_fd()],
         }
+    }
+
+    /// Writes the description at the front of a role's inbound lane anew. Whoever held it may have written
+    /// over it, and every later gateway of that role would find no lane in it.
+    fn describe_anew(&self, role: Role) -> io::Result<()> {
+        let (lane, layout) = match role {
+            Role::View => return Ok(()),
+            Role::Plan => {
+                (&self.plan_inbound, plan_inbound_layout(usize::from(self.terms.axis_count)))
+            }
+            Role::Operate => (&self.operate_inbound, operate_inbound_layout()),
+        };
+        let words = layout.map_err(io::Error::other)?.header();
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        File::from(lane.try_clone()?).write_all_at(&bytes, 0)
     }
 }
 
@@ -222,6 +239,9 @@ impl Server {
         let (pid, uid) = (connection.pid, connection.uid);
         let granted = self.judge(uid, hello).and_then(|role| {
             let token = Token::fresh().map_err(|error| error.to_string())?;
+            self.offer
+                .describe_anew(role)
+                .map_err(|error| format!("its lane could not be described: {error}"))?;
             let answer = Answer::Granted(Grant { token, role, terms: self.offer.terms });
             connection
                 .send(&line_of(&answer), &self.offer.descriptors(role))

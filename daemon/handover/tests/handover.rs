@@ -373,3 +373,24 @@ fn the_two_sockets_lie_in_directories_that_give_them_the_members_group() {
         assert_eq!((meta.gid(), meta.mode() & 0o7777), (0, 0o700));
     }
 }
+
+#[test]
+fn a_lane_that_its_holder_wrote_over_is_described_anew_for_the_next_gateway() {
+    use std::os::unix::fs::FileExt;
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, machine) = (runtime_dir(&parent), Machine::new());
+    let mut server = bind(&dir, RoleTable::one_user(), &machine);
+    for role in [Role::Plan, Role::Operate] {
+        let (handover, _) = serve(&mut server, || request(&dir, role, PATIENCE).unwrap());
+        let lane = std::fs::File::from(handover.inbound.unwrap().try_clone().unwrap());
+        lane.write_all_at(&[0xff; 4096], 0).unwrap();
+        drop(handover.tether);
+        poll_until(&mut server, |seen| {
+            seen.iter().any(|one| matches!(one, Happening::Gone { .. }))
+        });
+        let (handover, _) = serve(&mut server, || request(&dir, role, PATIENCE).unwrap());
+        let inbound = handover.inbound.unwrap();
+        let opened = Lanes::open("inbound", inbound, Sealing::Inbound, contract());
+        assert!(opened.is_ok(), "{role:?}: {:?}", opened.err());
+    }
+}
