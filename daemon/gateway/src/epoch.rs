@@ -1,6 +1,7 @@
 //! The files of epochs: this life's root made, those of lives before cleared away. Runs before and
 //! after the domain is in use, never while.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -47,8 +48,17 @@ pub(crate) fn clear_own(dir: &RuntimeDir, grant: &Grant) {
     if grant.role == Role::Operate {
         let _gone_or_absent = fs::remove_file(kadenz_handover::own_operate_socket(dir));
     } else if let Ok(place) = dir.epoch_place(grant.role, grant.token) {
-        clear_shm(|name| name.starts_with(&place.prefix));
-        clear_tree(&place.root, DEPTH_MAX);
+        clear_epoch(&place);
+    }
+}
+
+/// Removes memory and tree of an epoch. Files that another user has put there stay (`/dev/shm` is sticky); then
+/// the root of the tree stays as well: it names the epoch to whoever may remove them, in the end `kadenz up`.
+fn clear_epoch(place: &EpochPlace) {
+    clear_shm(|name| name.starts_with(&place.prefix));
+    clear_tree(&place.root, DEPTH_MAX);
+    if !shm_names(|name| name.starts_with(&place.prefix)).is_empty() {
+        report(&place.root, fs::DirBuilder::new().mode(0o700).create(&place.root));
     }
 }
 
@@ -58,19 +68,13 @@ fn clear_others(dir: &RuntimeDir, role: Role, own: Token) {
     let role_dir = dir.role_dir(role);
     let Ok(entries) = fs::read_dir(&role_dir) else { return };
     let entries: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
-    let tokens: Vec<Token> = entries
-        .iter()
-        .filter_map(|name| name.to_str()?.strip_prefix('e')?.parse().ok())
-        .filter(|token| *token != own)
-        .collect();
-    let prefixes: Vec<String> = tokens
-        .iter()
-        .filter_map(|token| dir.epoch_place(role, *token).ok())
-        .map(|place| place.prefix)
-        .collect();
-    clear_shm(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+    let token_of = |name: &OsString| name.to_str()?.strip_prefix('e')?.parse::<Token>().ok();
     for name in entries {
-        clear_tree(&role_dir.join(name), DEPTH_MAX);
+        match token_of(&name).and_then(|token| dir.epoch_place(role, token).ok()) {
+            Some(place) if place.token == own => clear_tree(&place.root, DEPTH_MAX),
+            Some(place) => clear_epoch(&place),
+            None => clear_tree(&role_dir.join(name), DEPTH_MAX),
+        }
     }
 }
 
@@ -83,7 +87,8 @@ fn shm_names(wanted: impl Fn(&str) -> bool) -> Vec<String> {
 
 fn clear_shm(wanted: impl Fn(&str) -> bool) {
     for name in shm_names(wanted) {
-        report(&Path::new(SHM_DIR).join(&name), fs::remove_file(Path::new(SHM_DIR).join(&name)));
+        // A client may have put a directory there.
+        clear_tree(&Path::new(SHM_DIR).join(name), DEPTH_MAX);
     }
 }
 
@@ -143,6 +148,8 @@ mod tests {
         fs::write(role_dir.join("junk"), "x").unwrap();
         std::os::unix::fs::symlink("/etc", role_dir.join("link")).unwrap();
         let old_memory = Path::new(SHM_DIR).join(format!("{}node", old.prefix));
+        let old_junk = Path::new(SHM_DIR).join(format!("{}junk", old.prefix));
+        fs::create_dir_all(old_junk.join("deep")).unwrap();
         let foreign_memory = Path::new(SHM_DIR).join(format!("{}node", foreign.prefix));
         fs::write(&old_memory, "x").unwrap();
         fs::write(&foreign_memory, "x").unwrap();
@@ -153,7 +160,7 @@ mod tests {
         let foreign_stands = foreign_memory.exists();
         fs::remove_file(&foreign_memory).unwrap();
         assert_eq!(left, std::slice::from_ref(&own.root));
-        assert!(!old_memory.exists() && foreign_stands);
+        assert!(!old_memory.exists() && !old_junk.exists() && foreign_stands);
         assert!(Path::new("/etc/passwd").exists());
         clear_own(&dir, &grant(base + 2));
         assert!(!own.root.exists());

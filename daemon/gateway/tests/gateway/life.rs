@@ -193,6 +193,26 @@ fn a_domain_that_nobody_can_join_any_more_ends_its_gateway_for_a_new_epoch() {
 }
 
 #[test]
+fn a_single_stream_that_nobody_can_join_any_more_ends_its_gateway_for_a_new_epoch() {
+    let machine = Machine::start(RoleTable::one_user());
+    let mut before = None;
+    for stream in ["events/v1", "incidents/v1", "catalog/v1"] {
+        let mut gateway = machine.gateway("view");
+        let (place, node) = join(&machine.dir, Role::View, before);
+        drop(node);
+        before = Some(place.token);
+        // A client has written over the description of this one.
+        let described = fs::read_dir(place.root.join("services")).unwrap().find_map(|entry| {
+            let path = entry.unwrap().path();
+            let text = fs::read(&path).unwrap_or_default();
+            text.windows(stream.len()).any(|part| part == stream.as_bytes()).then_some(path)
+        });
+        fs::write(described.expect("a description"), "scribbled").unwrap();
+        assert_eq!(gateway.exit_code(), Some(4), "{stream}");
+    }
+}
+
+#[test]
 fn a_domain_that_hangs_its_clients_ends_its_gateway_for_a_new_epoch() {
     let machine = Machine::start(RoleTable::one_user());
     let mut gateway = machine.gateway("view");
