@@ -6,6 +6,7 @@ use kadenz_config::Machine;
 use kadenz_recorder::Recording;
 use servo_core::inputs::Replay;
 use servo_core::ports::{Intake, Lanes, NoStopwatch, Wanted};
+use servo_core::setup::Setup;
 use servo_core::{State, cycle, record};
 use shm_layout::event::Event;
 use shm_layout::state::{AxisState, StateHeader};
@@ -30,7 +31,7 @@ pub struct Replayed {
 /// reason.
 pub fn replay(path: &Path) -> anyhow::Result<Replayed> {
     let recording = Recording::read(path).with_context(|| path.display().to_string())?;
-    run(&recording, |_, _| {}).with_context(|| path.display().to_string())
+    run(&recording, |_| {}).with_context(|| path.display().to_string())
 }
 
 /// Replays a recording held in memory.
@@ -47,15 +48,35 @@ pub fn replay_bytes(bytes: &[u8]) -> anyhow::Result<Replayed> {
 /// As [`replay`].
 pub fn replay_observed(
     bytes: &[u8],
-    observe: impl FnMut(&StateHeader, &[AxisState]),
+    mut observe: impl FnMut(&StateHeader, &[AxisState]),
 ) -> anyhow::Result<Replayed> {
+    replay_seen(bytes, |seen| observe(seen.header, seen.axes))
+}
+
+/// One replayed cycle: what came in, and what was made of it.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// The machine as the island was told it.
+    pub setup: &'a Setup,
+    /// What the lanes had brought.
+    pub intake: &'a Intake,
+    /// Header of the state record.
+    pub header: &'a StateHeader,
+    /// Its axes.
+    pub axes: &'a [AxisState],
+    /// Events of the cycle.
+    pub events: &'a [Event],
+}
+
+/// As [`replay_bytes`]; `observe` is shown inputs and outcome of every cycle.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_seen(bytes: &[u8], observe: impl FnMut(&Seen<'_>)) -> anyhow::Result<Replayed> {
     run(&Recording::from_bytes(bytes)?, observe)
 }
 
-fn run(
-    recording: &Recording,
-    mut observe: impl FnMut(&StateHeader, &[AxisState]),
-) -> anyhow::Result<Replayed> {
+fn run(recording: &Recording, mut observe: impl FnMut(&Seen<'_>)) -> anyhow::Result<Replayed> {
     let header = recording.header();
     let machine = Machine::from_toml("the recording's configuration", &header.config)?;
     let setup = setup(&machine, header.daemon_id);
@@ -76,7 +97,8 @@ fn run(
             .with_context(|| format!("cycle {number}: the record is none of this machine"))?;
         let wake = inputs.wake;
         let mut bus = Replay { inputs: &inputs };
-        let mut lanes = Observed { replay: Replay { inputs: &inputs }, observe: &mut observe };
+        let replay = Replay { inputs: &inputs };
+        let mut lanes = Observed { setup: &setup, replay, observe: &mut observe };
         cycle(&setup, &mut state, &wake, &mut bus, &mut lanes, &mut NoStopwatch);
         if record::digest(&setup, &state) != inputs.outcome.digest && outcome.diverged_at.is_none()
         {
@@ -89,15 +111,17 @@ fn run(
 
 /// Recorded lanes whose publications are shown to an observer.
 struct Observed<'a, F> {
+    setup: &'a Setup,
     replay: Replay<'a>,
     observe: &'a mut F,
 }
 
-impl<F: FnMut(&StateHeader, &[AxisState])> Lanes for Observed<'_, F> {
+impl<F: FnMut(&Seen<'_>)> Lanes for Observed<'_, F> {
     fn take(&mut self, wanted: &Wanted, intake: &mut Intake) {
         self.replay.take(wanted, intake);
     }
-    fn publish(&mut self, header: &StateHeader, axes: &[AxisState], _events: &[Event]) {
-        (self.observe)(header, axes);
+    fn publish(&mut self, header: &StateHeader, axes: &[AxisState], events: &[Event]) {
+        let intake = &self.replay.inputs.intake;
+        (self.observe)(&Seen { setup: self.setup, intake, header, axes, events });
     }
 }

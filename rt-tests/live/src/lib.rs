@@ -15,6 +15,7 @@ mod planned;
 pub mod kills;
 pub mod latency;
 pub mod recordings;
+pub mod chaos;
 
 pub use ending::Ending;
 pub use planned::arm_limits;

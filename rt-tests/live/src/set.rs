@@ -53,12 +53,20 @@ impl Set {
     /// # Errors
     /// A program is missing, or a folder cannot be made.
     pub fn start(options: SetOptions) -> anyhow::Result<Self> {
+        Self::start_program(&binary("kadenz")?, options)
+    }
+
+    /// Starts the set by another copy of `kadenz`.
+    ///
+    /// # Errors
+    /// As [`Set::start`].
+    pub fn start_program(program: &Path, options: SetOptions) -> anyhow::Result<Self> {
         fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
         let log_path = options.out.join("up.log");
         let log = File::create(&log_path).with_context(|| log_path.display().to_string())?;
         let is_file =
             Path::new(&options.machine).extension().is_some_and(|ending| ending == "toml");
-        let mut command = Command::new(binary("kadenz")?);
+        let mut command = Command::new(program);
         command
             .arg("--runtime-dir")
             .arg(options.dir.as_path())

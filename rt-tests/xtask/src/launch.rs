@@ -1,4 +1,4 @@
-//! `cargo demo`, `cargo latency`, `cargo cost`: build every process, then become the program that
+//! `cargo demo`, `cargo latency`, `cargo cost`, `cargo chaos`: build every process, then become the program that
 //! drives them. What it measures and promises is that program's business.
 
 use std::os::unix::process::CommandExt;

@@ -21,6 +21,7 @@ usage: cargo COMMAND [OPTIONS]
   demo        builds all processes and runs the machine end to end
   latency     builds all processes and measures the loop against its floors
   cost        builds and counts what a cycle costs
+  chaos       builds all processes and attacks a running machine
 ";
 
 fn main() -> ExitCode {
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = Workspace::find().and_then(|workspace| match command.as_str() {
         "check-all" => check_all::run(&workspace, &rest),
-        "demo" | "latency" | "cost" => launch::run(&workspace, &command, &rest),
+        "demo" | "latency" | "cost" | "chaos" => launch::run(&workspace, &command, &rest),
         _ => Err(format!("unknown command `{command}`\n{USAGE}")),
     });
     match outcome {
