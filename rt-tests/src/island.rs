@@ -1,5 +1,7 @@
 //! The island on a simulated shore: the shipped bus, lanes and grid code, heap memory instead of
 //! memfds, virtual time instead of a clock. Nobody acts here and nothing is judged.
+use std::sync::atomic::Ordering;
+
 use anyhow::Context;
 use kadenz_config::Machine;
 use kadenz_lanes::{
@@ -106,26 +108,70 @@ fn request_geometry() -> anyhow::Result<RingGeometry> {
     Ok(RingGeometry::new(REQUEST_RING, Request::WORDS)?)
 }
 
+/// The lanes of one island, to be used again by the next: memory of lanes is never given back.
+#[derive(Clone, Copy)]
+pub struct LaneMemory {
+    inbound: Inbound,
+    states: &'static [Word],
+    events: &'static [Word],
+}
+
+impl LaneMemory {
+    /// Empty lanes for `axis_count` axes.
+    ///
+    /// # Errors
+    /// More axes than the contract holds.
+    pub fn new(axis_count: usize) -> anyhow::Result<Self> {
+        let mailbox_words = RingGeometry::mailbox(batch_words_max(axis_count))?.words();
+        Ok(Self {
+            inbound: Inbound {
+                mailboxes: std::array::from_fn(|_| memory(mailbox_words)),
+                requests: memory(request_geometry()?.words()),
+                axis_count,
+            },
+            states: memory(RingGeometry::new(STATE_RING, state_words(axis_count))?.words()),
+            events: memory(RingGeometry::new(EVENT_RING, Event::WORDS)?.words()),
+        })
+    }
+
+    fn clear(&self) {
+        let lanes = [self.inbound.requests, self.states, self.events];
+        for word in self.inbound.mailboxes.into_iter().chain(lanes).flatten() {
+            // ORDERING: relaxed, one thread has it all.
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+const fn state_words(axis_count: usize) -> usize {
+    StateHeader::WORDS + axis_count * AxisState::WORDS
+}
+
 impl Island {
-    /// The island of `machine` before its first cycle.
+    /// The island of `machine` before its first cycle, on lanes of its own.
     ///
     /// # Errors
     /// A plant that is not plausible.
     pub fn new(machine: Machine) -> anyhow::Result<Self> {
+        let lanes = LaneMemory::new(machine.axes.len())?;
+        Self::on(lanes, machine)
+    }
+
+    /// The island of `machine` before its first cycle, on lanes whose last island is gone: they are
+    /// emptied first.
+    ///
+    /// # Errors
+    /// A plant that is not plausible, or lanes for another number of axes.
+    pub fn on(lanes: LaneMemory, machine: Machine) -> anyhow::Result<Self> {
         let setup = described::setup(&machine, DAEMON_ID);
         let axis_count = setup.axis_count;
-        let state_words = StateHeader::WORDS + axis_count * AxisState::WORDS;
+        lanes.clear();
+        let LaneMemory { inbound, states, events } = lanes;
+        let state_words = state_words(axis_count);
         let (state_ring, event_ring) = (
             RingGeometry::new(STATE_RING, state_words)?,
             RingGeometry::new(EVENT_RING, Event::WORDS)?,
         );
-        let mailbox_words = RingGeometry::mailbox(batch_words_max(axis_count))?.words();
-        let inbound = Inbound {
-            mailboxes: std::array::from_fn(|_| memory(mailbox_words)),
-            requests: memory(request_geometry()?.words()),
-            axis_count,
-        };
-        let (states, events) = (memory(state_ring.words()), memory(event_ring.words()));
         let mut readers = Vec::new();
         for words in inbound.mailboxes {
             readers.push(MailboxReader::new(View::new(words), batch_words_max(axis_count))?);

@@ -119,11 +119,18 @@ impl Followed {
         demand(has(now.flags, state_flag::SOURCE_ALIVE), None, || {
             format!("{count} knots accepted of a source unheard for {} ns", now.source_age_ns)
         })?;
-        let holder = intake.sources.iter().find(|brief| brief.source_id == now.source_id);
-        let path_id = holder.map_or(0, |brief| brief.path_id);
-        demand(path_id != 0 && (now.path_id == path_id || now.path_id == 0), None, || {
-            format!("knots accepted for path {}, the lease holder sends {path_id}", now.path_id)
+        // A hostile gateway may let two mailboxes claim one source: either may be the one followed.
+        let is_followed = |path_id: u64| path_id != 0 && [0, path_id].contains(&now.path_id);
+        let mut claims = intake.sources.iter().filter(|brief| brief.source_id == now.source_id);
+        let holder = claims.find(|brief| is_followed(brief.path_id));
+        demand(holder.is_some(), None, || {
+            let sources = intake.sources.map(|brief| (brief.source_id, brief.path_id));
+            format!(
+                "knots accepted for path {} of source {}, the mailboxes hold (source, path) {sources:?}",
+                now.path_id, now.source_id
+            )
         })?;
+        let path_id = holder.map_or(0, |brief| brief.path_id);
         for (place, knot) in intake.knots.iter().take(count).enumerate() {
             let mut followed = *knot;
             if begun && place == 0 {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::workspace::{FREESTANDING, Workspace, captured, shown, shown_and_captured};
-use crate::{dependencies, licences, sanitizers, tidy};
+use crate::{dependencies, fuzz, licences, sanitizers, tidy};
 
 /// One gate.
 pub struct Gate {
@@ -52,6 +52,11 @@ pub const GATES: &[Gate] = &[
         proves: "threads on one lane touch it by atomics alone (≈ 1 min cold)",
         run: sanitizers::tsan,
     },
+    Gate {
+        name: "fuzz",
+        proves: "no bytes break a promise at any border they cross (≈ 2 min cold)",
+        run: fuzz::gate,
+    },
     Gate { name: "loom", proves: "the lanes under every interleaving within bounds", run: loom },
     Gate {
         name: "docs",
@@ -82,6 +87,8 @@ fn clippy(workspace: &Workspace) -> Result<(), String> {
     // Binaries that link only in their own gates are no part of a workspace build.
     let mut command = workspace.cargo(&["clippy", "--package", "rtsan-proof"]);
     shown(command.args(["--features", "runtime", "--", "-D", "warnings"]))?;
+    let mut command = workspace.cargo(&["clippy", "--package", "fuzz"]);
+    shown(command.args(["--features", "engine", "--", "-D", "warnings"]))?;
     have_freestanding(workspace)?;
     let mut command = workspace.cargo(&["clippy", "--package", "panic-proof"]);
     command.args(["--features", "seeded-defect", "--target", FREESTANDING]);

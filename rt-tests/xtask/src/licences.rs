@@ -8,6 +8,12 @@ use crate::workspace::Workspace;
 const ACCEPTED: [&str; 8] =
     ["MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "0BSD"];
 
+/// Packages that are part of no program that is shipped, and what of their licence is accepted for that.
+const TOOLS: [(&str, &str); 1] = [
+    // libFuzzer itself: the University of Illinois licence, BSD and MIT in one.
+    ("libfuzzer-sys", "(MIT OR Apache-2.0) AND NCSA"),
+];
+
 /// Checks every package that cargo resolved, for all platforms.
 ///
 /// # Errors
@@ -20,7 +26,7 @@ pub fn gate(workspace: &Workspace) -> Result<(), String> {
 fn complaint(package: &Value) -> Option<String> {
     let text = |key| package.get(key).and_then(Value::as_str).unwrap_or("");
     let (name, version, licence) = (text("name"), text("version"), text("license"));
-    if accepts(licence) {
+    if accepts(licence) || TOOLS.contains(&(name, licence)) {
         return None;
     }
     let told = if licence.is_empty() { "no licence" } else { licence };
@@ -105,5 +111,15 @@ mod tests {
         let package =
             serde_json::json!({ "name": "left-pad", "version": "1.0.0", "license": null });
         assert!(complaint(&package).is_some_and(|said| said.contains("left-pad 1.0.0")));
+    }
+
+    #[test]
+    fn a_tool_is_excepted_by_name_and_licence_together() {
+        let package = |name: &str, licence: &str| {
+            complaint(&serde_json::json!({ "name": name, "version": "1", "license": licence }))
+        };
+        let [(tool, licence)] = TOOLS;
+        assert_eq!(package(tool, licence), None);
+        assert!(package("another", licence).is_some() && package(tool, "GPL-3.0-only").is_some());
     }
 }

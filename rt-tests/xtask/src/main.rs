@@ -10,6 +10,7 @@ mod gates;
 mod dependencies;
 mod licences;
 mod sanitizers;
+mod fuzz;
 mod tidy;
 
 use workspace::Workspace;
@@ -20,6 +21,7 @@ usage: cargo COMMAND [OPTIONS]
   check-all   every gate of the project, and a table of them (--list, --only NAME)
   demo        builds all processes and runs the machine end to end
   latency     builds all processes and measures the loop against its floors
+  fuzz        one fuzz target for as long as asked: cargo run -p xtask -- fuzz TARGET [--runs N] [--seed S]
   cost        builds and counts what a cycle costs
   chaos       builds all processes and attacks a running machine
 ";
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let outcome = Workspace::find().and_then(|workspace| match command.as_str() {
         "check-all" => check_all::run(&workspace, &rest),
         "demo" | "latency" | "cost" | "chaos" => launch::run(&workspace, &command, &rest),
+        "fuzz" => fuzz::run(&workspace, &rest),
         _ => Err(format!("unknown command `{command}`\n{USAGE}")),
     });
     match outcome {
