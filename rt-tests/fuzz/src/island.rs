@@ -223,6 +223,7 @@ impl Run {
         let lane = inbound.mailboxes.get(which).copied().unwrap_or(inbound.requests);
         for _ in 0..script.byte() % 16 {
             let near = if script.byte() & 1 == 0 { 64.min(lane.len()) } else { lane.len() };
+            // ORDERING: relaxed, one thread has it all.
             lane[script.below(near)].store(script.word(), Ordering::Relaxed);
         }
     }

@@ -30,6 +30,7 @@ impl Memory {
 
     fn scribble(&mut self, script: &mut Script<'_>) {
         let (place, word) = (script.below(self.words.len()), script.word());
+        // ORDERING: relaxed, one thread has it all.
         self.words[place].store(word, Ordering::Relaxed);
         self.is_honest = false;
     }
