@@ -1,4 +1,4 @@
-//! The gateway's loop: two passes per cycle of the loop it serves, and what comes round now and
+//! The gateway's loop: two passes per cycle of the loop it serves (of several, on short periods), and what comes round now and
 //! then. Ends when kadenzd does, when asked to, or when its own service cannot be used any more.
 
 use kadenz_handover::{Grant, Tether};

@@ -13,6 +13,11 @@ const BEHIND_NS_MAX: u64 = 1_000_000_000;
 /// A pass due sooner than this is taken to be under way already.
 const SOON_NS: u64 = 2_000;
 
+/// Passes of one kind lie this far apart at least: where periods are shorter, not every cycle has one. The
+/// state ring holds many cycles, and at 20 kHz three gateways that wake twice per cycle left the processes
+/// they serve no CPU (two CPUs, 32 axes: the planner's own watchdog ended it, 2026-11).
+const PASS_EVERY_NS_MIN: u64 = 250_000;
+
 /// One of the two passes of a cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
@@ -26,7 +31,8 @@ pub(crate) enum Pass {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Phase {
     grid_ns: u64,
-    period_ns: u64,
+    /// From one pass to the next of its kind: one period or several.
+    every_ns: u64,
     out_ns: u64,
     in_ns: Option<u64>,
 }
@@ -36,11 +42,12 @@ impl Phase {
     /// copy in.
     pub(crate) fn new(terms: &Terms, with_in: bool, now_ns: u64) -> Self {
         let period_ns = terms.period_ns.max(1);
+        let every_ns = period_ns.saturating_mul(PASS_EVERY_NS_MIN.div_ceil(period_ns).max(1));
         Self {
             grid_ns: now_ns,
-            period_ns,
+            every_ns,
             out_ns: terms.out_offset_ns,
-            in_ns: with_in.then(|| period_ns.saturating_sub(terms.in_lead_ns)),
+            in_ns: with_in.then(|| every_ns.saturating_sub(terms.in_lead_ns)),
         }
     }
 
@@ -53,7 +60,7 @@ impl Phase {
         }
     }
 
-    /// The next pass and its time: later than `now_ns`, by a period and a little at most.
+    /// The next pass and its time: later than `now_ns`, by the distance of passes and a little at most.
     pub(crate) fn next(&self, now_ns: u64) -> (Pass, u64) {
         let out = (Pass::Out, self.due(self.out_ns, now_ns));
         let inward = self.in_ns.map(|offset_ns| (Pass::In, self.due(offset_ns, now_ns)));
@@ -68,12 +75,12 @@ impl Phase {
         // Distance from a point of this series to `earliest`, whichever side the grid point is on.
         let base_ns = self.grid_ns.saturating_add(offset_ns);
         let past_ns = if earliest_ns >= base_ns {
-            (earliest_ns - base_ns) % self.period_ns
+            (earliest_ns - base_ns) % self.every_ns
         } else {
-            let ahead_ns = (base_ns - earliest_ns) % self.period_ns;
-            (self.period_ns - ahead_ns) % self.period_ns
+            let ahead_ns = (base_ns - earliest_ns) % self.every_ns;
+            (self.every_ns - ahead_ns) % self.every_ns
         };
-        earliest_ns.saturating_add(self.period_ns - past_ns)
+        earliest_ns.saturating_add(self.every_ns - past_ns)
     }
 }
 
@@ -116,6 +123,20 @@ mod tests {
     fn a_view_gateway_passes_once_per_cycle() {
         let phase = Phase::new(&TERMS, false, START_NS);
         assert_eq!(phase.next(START_NS + 150_000), (Pass::Out, START_NS + 1_150_000));
+    }
+
+    #[test]
+    fn short_periods_are_passed_every_so_many_cycles_and_in_phase() {
+        let (period_ns, out_offset_ns, in_lead_ns) = (100_000, 40_000, 20_000);
+        let terms = Terms { period_ns, out_offset_ns, in_lead_ns, ..TERMS };
+        let mut phase = Phase::new(&terms, true, START_NS);
+        phase.follow(START_NS, START_NS);
+        assert_eq!(phase.next(START_NS), (Pass::Out, START_NS + 40_000));
+        assert_eq!(phase.next(START_NS + 40_000), (Pass::In, START_NS + 280_000));
+        assert_eq!(phase.next(START_NS + 280_000), (Pass::Out, START_NS + 340_000));
+        // The newest record is told after each pass: the grid moves on, the distance stays.
+        phase.follow(START_NS + 300_000, START_NS + 341_000);
+        assert_eq!(phase.next(START_NS + 341_000), (Pass::In, START_NS + 580_000));
     }
 
     #[test]

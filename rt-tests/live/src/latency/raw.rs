@@ -102,7 +102,7 @@ pub fn seqlock_ping_pong(cpus: [usize; 2], count: usize) -> anyhow::Result<Vec<u
 
 /// A port of `name`, all of its own.
 fn port(name: &str) -> anyhow::Result<Port> {
-    let node = NodeBuilder::new().create::<ipc::Service>()?;
+    let node = NodeBuilder::new().config(&Config::default()).create::<ipc::Service>()?;
     let name = format!("kadenz-raw-{}-{name}", std::process::id());
     let service = node
         .service_builder(&name.as_str().try_into()?)
