@@ -164,7 +164,7 @@ fn tail(log: &str) -> String {
 }
 
 /// Polls until `done`; the guard only ends a wait that would never end.
-fn until(
+pub(crate) fn until(
     watch: &mut Watch,
     what: &str,
     mut done: impl FnMut(&mut Watch) -> anyhow::Result<bool>,

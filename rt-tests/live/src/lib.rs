@@ -13,6 +13,7 @@ pub mod feeder;
 mod ending;
 mod planned;
 pub mod kills;
+pub mod daemon_kills;
 pub mod latency;
 pub mod recordings;
 pub mod chaos;

@@ -157,6 +157,36 @@ impl Set {
             .collect()
     }
 
+    /// Kills kadenzd with SIGKILL, at once. With `leaves_all` nobody tidies up behind it: the supervisor is
+    /// stopped before and everything else killed after; without, the supervisor brings the set down.
+    ///
+    /// # Errors
+    /// kadenzd does not run, or the supervisor does not end.
+    pub fn crash(mut self, leaves_all: bool) -> anyhow::Result<()> {
+        self.ended = true;
+        let daemon = *self.pids(&["kadenzd"]).first().context("kadenzd does not run")?;
+        let up = Pid::from_raw(i32::try_from(self.up.id())?);
+        if leaves_all {
+            kill(up, Signal::SIGSTOP).context("SIGSTOP to `kadenz up`")?;
+        }
+        kill(daemon, Signal::SIGKILL).context("SIGKILL to kadenzd")?;
+        if leaves_all {
+            for pid in self.pids(&[]) {
+                let _gone_with_its_daemon = kill(pid, Signal::SIGKILL);
+            }
+            kill(up, Signal::SIGKILL).context("SIGKILL to `kadenz up`")?;
+        }
+        let begun = Instant::now();
+        while self.is_alive() {
+            if begun.elapsed() > Duration::from_secs(60) {
+                let _ = self.up.kill();
+                bail!("`kadenz up` did not end within 60 s of its daemon's death:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// As [`Set::end`]; gives all that was said, kadenzd's report at the end included.
     ///
     /// # Errors

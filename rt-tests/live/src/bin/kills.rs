@@ -1,4 +1,5 @@
-//! Kills planner, monitor, logger and gateways of a running machine at speed, then judges every cycle.
+//! Kills planner, monitor, logger and gateways of a running machine at speed, then judges every cycle; or, with
+//! `--daemon`, kadenzd itself, and judges what it leaves behind.
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,16 +8,22 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use kadenz_link::paths::RuntimeDir;
 use kadenzd::boot::replay::replay_observed;
-use live_tests::{Judge, Set, SetOptions, kills, recordings};
+use live_tests::{Judge, Set, SetOptions, daemon_kills, kills, recordings};
 use serde_json::json;
 use shm_layout::code::Cause;
 
 /// Kills processes in mid-motion, with real processes and shared memory.
 #[derive(Parser)]
 struct Options {
-    /// How many kills.
-    #[arg(long, default_value_t = 200)]
-    kills: usize,
+    /// How many kills [default: 200; with --daemon 50].
+    #[arg(long)]
+    kills: Option<usize>,
+    /// Kills kadenzd itself, at random instants.
+    #[arg(long)]
+    daemon: bool,
+    /// Seed of these instants.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Writes every kill and the verdict to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -26,13 +33,38 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    let run = if options.daemon { run_daemon } else { run };
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kills: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_daemon(options: &Options) -> anyhow::Result<()> {
+    fs::create_dir_all(&options.out)?;
+    let out = std::path::absolute(&options.out)?;
+    let kills = daemon_kills::run(&out, options.kills.unwrap_or(50), options.seed)?;
+    let mut back_ms: Vec<u64> = kills.iter().map(|kill| kill.back_after_ms).collect();
+    back_ms.sort_unstable();
+    let unsaved = kills.iter().map(|kill| kill.unsaved_cycles).max().unwrap_or(0);
+    let torn = kills.iter().map(|kill| kill.torn).sum::<usize>();
+    println!(
+        "{} kills of kadenzd: every ring whole to the last cycle seen, {torn} torn records in all; at most \
+         {unsaved} cycles were not yet on disk; a client had the next life's first record after {} ms (median), \
+         {} ms at most",
+        kills.len(),
+        back_ms.get(back_ms.len() / 2).context("no kills")?,
+        back_ms.last().context("no kills")?
+    );
+    if let Some(path) = &options.json {
+        let value = json!({"schema_version": 1, "seed": options.seed, "kills": kills});
+        fs::write(path, format!("{value:#}\n"))?;
+    }
+    Ok(())
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
@@ -48,7 +80,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     })?;
     let mut watch = kills::open_watch(&mut set)?;
     kills::enable(&set)?;
-    let series = kills::run(&set, &mut watch, options.kills)?;
+    let series = kills::run(&set, &mut watch, options.kills.unwrap_or(200))?;
     set.must(&["disable"])?;
     let health = *watch.view().health()?.context("no statistics")?;
     drop(watch);
