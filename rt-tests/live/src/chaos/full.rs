@@ -47,6 +47,10 @@ pub(super) fn disk(hand: &mut Hand<'_>) -> anyhow::Result<()> {
         fs::remove_file(tiny.join("filler"))?;
         pass_ms(hand.ground.of(700, 300));
     }
+    let after = stage.until("a look at the machine", |_| Ok(true))?;
+    if after.reason != 0 || after.path_rate < 1.0 {
+        hand.fail(format!("the motion was disturbed: {}", after.in_words()));
+    }
     hand.recover(&mut stage)?;
     stage.settle(&before, &mut hand.evidence)?;
     let told = stage.set.log();

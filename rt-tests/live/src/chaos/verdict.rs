@@ -118,7 +118,7 @@ impl Evidence {
             motion.at_speed.iter().filter(|cycle| self.cycles.contains(cycle)).count() as u64;
         let cycles = self.cycles.end.min(motion.cycles).saturating_sub(self.cycles.start);
         self.at_speed_percent = (100 * at_speed).checked_div(cycles).unwrap_or(0);
-        if self.may_rest {
+        if self.may_rest || motion.cycles == 0 {
             return;
         }
         if self.at_speed_percent < AT_SPEED_PERCENT_MIN {
