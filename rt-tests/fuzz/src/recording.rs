@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use kadenzd::boot::recorder::header;
 use kadenzd::boot::replay::replay_bytes;
-use servo_core::crc::crc32c;
+use servo_core::crc::checksum;
 use servo_core::inputs::{
     Entry, Inputs, Outcome, RECORD_MARK, Replay, Shape, WORDS_MAX, decode, encode, whole_record,
 };
@@ -72,7 +72,7 @@ fn seal(words: &mut [u64]) {
         *first = (u64::from(RECORD_MARK) << 32) | length;
     }
     if let Some((crc, covered)) = words.split_last_mut() {
-        *crc = u64::from(crc32c(covered));
+        *crc = checksum(covered);
     }
 }
 

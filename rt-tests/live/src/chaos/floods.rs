@@ -97,12 +97,11 @@ pub(super) fn operate(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<
         };
         (0..20)
             .find_map(|_| {
-                ask()
-                    .or_else(|error| {
-                        pass_ms(50);
-                        Err(error)
-                    })
-                    .ok()
+                let answer = ask().ok();
+                if answer.is_none() {
+                    pass_ms(50);
+                }
+                answer
             })
             .map(|_| ())
             .ok_or_else(|| "an honest request was not answered within a second".to_owned())

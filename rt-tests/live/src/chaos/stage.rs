@@ -195,7 +195,7 @@ impl Stage {
     ///
     /// # Errors
     /// It does not get there.
-    pub fn to_speed(&mut self) -> anyhow::Result<Sight> {
+    pub fn bring_to_speed(&mut self) -> anyhow::Result<Sight> {
         let begun = Instant::now();
         let mut asked: Option<Instant> = None;
         loop {
