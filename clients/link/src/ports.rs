@@ -5,7 +5,9 @@ use iceoryx2::prelude::ZeroCopySend;
 use kadenz_paths::{EpochPlace, Token};
 use shm_layout::catalog::CatalogHeader;
 use shm_layout::code::Role;
+use shm_layout::event::Event;
 use shm_layout::health::Health;
+use shm_layout::incident::Incident;
 use shm_layout::state::StateHeader;
 use shm_layout::{LAYOUT_HASH, VERSION_MAJOR, VERSION_MINOR};
 
@@ -49,9 +51,17 @@ impl Ports {
     }
 }
 
+/// What a stream without a header carries.
+pub(crate) trait Record: Copy + core::fmt::Debug + ZeroCopySend {}
+impl Record for Event {}
+impl Record for Incident {}
+
+/// The reading port of such a stream.
+pub(crate) type Reader<T> = Subscriber<Ipc, T, ()>;
+
 /// The next record of a stream without a header.
-pub(crate) fn next_of<T: Copy + core::fmt::Debug + ZeroCopySend>(
-    reader: &Subscriber<Ipc, T, ()>,
+pub(crate) fn next_of<T: Record>(
+    reader: &Reader<T>,
     calls: &Calls,
 ) -> Result<Option<T>, ReceiveError> {
     let _inside = calls.enter();

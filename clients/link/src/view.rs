@@ -9,10 +9,10 @@ use shm_layout::incident::Incident;
 
 use crate::access;
 use crate::clock;
-use crate::domain;
+use crate::domain::{self, StreamInfo};
 use crate::error::{LinkError, domain_word};
 use crate::follow::Pace;
-use crate::ports::{Ports, TheirContract, next_of, receive_error};
+use crate::ports::{Ports, Reader, Record, TheirContract, next_of, receive_error};
 use crate::sample::{Catalog, StateSample};
 use crate::sequence::{Cycles, Numbered};
 use crate::status::MachineStatus;
@@ -174,46 +174,44 @@ impl View {
     /// # Errors
     /// As [`View::next_state`].
     pub fn next_event(&mut self) -> Result<Option<Event>, LinkError> {
-        for _ in 0..domain::events::INFO.shape.buffer_samples {
-            // Event records carry no fingerprint: none is believed before the contract is checked.
-            let found = match &self.ports {
-                Some(ports) if ports.contract_checked => next_of(&ports.events, &self.calls),
-                _ => return Ok(None),
-            };
-            match found {
-                Ok(Some(event)) if self.events.take(event.sequence, event.wake_ns) => {
-                    return Ok(Some(event));
-                }
-                Ok(Some(_seen_before)) => {}
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    self.port_failed(receive_error(domain::events::INFO.service, error))?;
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(None)
+        self.next_numbered(
+            domain::events::INFO,
+            |ports| &ports.events,
+            |view, event| view.events.take(event.sequence, event.wake_ns),
+        )
     }
 
-    /// The next incident; a new reader is first given up to 64 that were recorded before it came.
-    /// Read state as well: that is what follows the gateway.
+    /// The next incident; as for events.
     ///
     /// # Errors
     /// As [`View::next_state`].
     pub fn next_incident(&mut self) -> Result<Option<Incident>, LinkError> {
-        for _ in 0..domain::incidents::INFO.shape.buffer_samples {
+        self.next_numbered(
+            domain::incidents::INFO,
+            |ports| &ports.incidents,
+            |view, incident| view.incidents.take(incident.sequence, incident.wake_ns),
+        )
+    }
+
+    /// The next record of a stream that `is_new` has not taken before.
+    fn next_numbered<T: Record>(
+        &mut self,
+        stream: StreamInfo,
+        reader: impl Fn(&Ports) -> &Reader<T>,
+        is_new: impl Fn(&mut Self, &T) -> bool,
+    ) -> Result<Option<T>, LinkError> {
+        for _ in 0..stream.shape.buffer_samples {
+            // These records carry no fingerprint: none is believed before the contract is checked.
             let found = match &self.ports {
-                Some(ports) if ports.contract_checked => next_of(&ports.incidents, &self.calls),
+                Some(ports) if ports.contract_checked => next_of(reader(ports), &self.calls),
                 _ => return Ok(None),
             };
             match found {
-                Ok(Some(incident)) if self.incidents.take(incident.sequence, incident.wake_ns) => {
-                    return Ok(Some(incident));
-                }
+                Ok(Some(record)) if is_new(self, &record) => return Ok(Some(record)),
                 Ok(Some(_seen_before)) => {}
                 Ok(None) => return Ok(None),
                 Err(error) => {
-                    self.port_failed(receive_error(domain::incidents::INFO.service, error))?;
+                    self.port_failed(receive_error(stream.service, error))?;
                     return Ok(None);
                 }
             }

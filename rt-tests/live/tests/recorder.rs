@@ -1,4 +1,5 @@
 //! What a killed kadenzd leaves behind, with real processes. Needs the programs: `cargo build --workspace --bins`.
+#![expect(clippy::unwrap_used, reason = "in a test helper a panic is the verdict")]
 use kadenz_lanes::{BroadcastWriter, RingGeometry, View, Word};
 use kadenz_recorder::{Header, Recording};
 use live_tests::daemon_kills::{judge, run};
@@ -6,7 +7,6 @@ use servo_core::State;
 use servo_core::inputs::{Entry, Outcome, Shape, WORDS_MAX, encode};
 use servo_core::ports::Wake;
 use shm_layout::STAGES;
-#![expect(clippy::unwrap_used, reason = "in a test helper a panic is the verdict")]
 
 #[test]
 fn a_killed_daemons_ring_is_whole_to_the_last_cycle_a_client_saw_and_its_successor_runs_at_once() {
