@@ -22,5 +22,6 @@ pub use kadenz_paths as paths;
 pub use knots::KnotPort;
 pub use operate::{Answer, LastPath, Operate, OperateError, Outlook};
 pub use sample::{Catalog, StateSample};
+pub use sequence::Counters;
 pub use status::MachineStatus;
-pub use view::{Counters, View};
+pub use view::View;

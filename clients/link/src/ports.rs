@@ -52,7 +52,7 @@ impl Ports {
 }
 
 /// What a stream without a header carries.
-pub(crate) trait Record: Copy + core::fmt::Debug + ZeroCopySend {}
+pub(crate) trait Record: Copy + core::fmt::Debug + ZeroCopySend + 'static {}
 impl Record for Event {}
 impl Record for Incident {}
 

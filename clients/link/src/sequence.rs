@@ -1,6 +1,19 @@
 //! Counting what a reader has missed: gaps in cycles and in event numbers, across lives of kadenzd.
 use shm_layout::state::StateHeader;
 
+/// What a view has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times the domain was entered again.
+    pub reconnects: u64,
+    /// State records that were published but never seen here (skipped by `newest_state` is seen).
+    pub lost: u64,
+    /// Events that were recorded but never seen here.
+    pub events_lost: u64,
+    /// Times another life of kadenzd was met.
+    pub daemon_restarts: u64,
+}
+
 /// Follows the cycle numbers of one domain.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cycles {

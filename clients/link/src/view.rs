@@ -14,22 +14,9 @@ use crate::error::{LinkError, domain_word};
 use crate::follow::Pace;
 use crate::ports::{Ports, Reader, Record, TheirContract, next_of, receive_error};
 use crate::sample::{Catalog, StateSample};
-use crate::sequence::{Cycles, Numbered};
+use crate::sequence::{Counters, Cycles, Numbered};
 use crate::status::MachineStatus;
 use crate::watchdog::{Calls, Watchdog};
-
-/// What a view has counted since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Times the domain was entered again.
-    pub reconnects: u64,
-    /// State records that were published but never seen here (skipped by `newest_state` is seen).
-    pub lost: u64,
-    /// Events that were recorded but never seen here.
-    pub events_lost: u64,
-    /// Times another life of kadenzd was met.
-    pub daemon_restarts: u64,
-}
 
 /// A reader of one domain. It belongs to the thread that uses it.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use shm_layout::histogram::percentile_ns;
 use shm_layout::state::{AxisState, StateHeader};
 
 use crate::sample::Catalog;
+use crate::sequence::Counters;
 use crate::text;
-use crate::view::Counters;
 
 /// Version of the JSON form.
 pub const SCHEMA_VERSION: u32 = 1;
