@@ -18,11 +18,10 @@ pub(crate) struct Outlook {
 impl Outlook {
     /// Takes an event of the loop.
     pub(crate) fn event(&mut self, event: &Event) {
-        match EventKind::try_from(event.kind) {
-            Ok(kind @ (EventKind::PathEnded | EventKind::PathDropped)) => {
-                self.last_path = Some((event.path_id, kind.word()));
-            }
-            _ => {}
+        if let Ok(kind @ (EventKind::PathEnded | EventKind::PathDropped)) =
+            EventKind::try_from(event.kind)
+        {
+            self.last_path = Some((event.path_id, kind.word()));
         }
     }
 

@@ -106,9 +106,12 @@ fn a_life_without_a_cycle_takes_no_evidence_away() {
     assert_eq!(span(&dir.path().join("flight.ring.000000000000000a")), Some((0, 9)));
 }
 
+/// Puts something where the ring should be.
+type Obstacle = fn(&Path);
+
 #[test]
 fn whatever_stands_where_the_ring_should_be_is_no_obstacle_to_a_start() {
-    let obstacles: [(&str, fn(&Path)); 8] = [
+    let obstacles: [(&str, Obstacle); 8] = [
         ("nothing", |_| {}),
         ("an empty file", |path| fs::write(path, "").unwrap()),
         ("garbage", |path| fs::write(path, [0xa5; 3_000]).unwrap()),
@@ -205,10 +208,13 @@ impl Rig {
     }
 }
 
+/// Where something was written, and what.
+type Written = (u64, Vec<u8>);
+
 /// A disk in memory: what was written, in order, and how much it takes.
 #[derive(Clone, Default)]
 struct Fake {
-    writes: Arc<Mutex<Vec<(u64, Vec<u8>)>>>,
+    writes: Arc<Mutex<Vec<Written>>>,
     room_bytes: Arc<Mutex<Option<u64>>>,
 }
 
@@ -237,7 +243,7 @@ impl Disk for Fake {
     }
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut room = self.room_bytes.lock().unwrap();
-        let fits = room.map_or(bytes.len(), |room| bytes.len().min(room as usize));
+        let fits = room.map_or(bytes.len(), |room| bytes.len().min(usize::try_from(room).unwrap()));
         // A full disk takes what fits, and then says so.
         self.writes.lock().unwrap().push((offset, bytes[..fits].to_vec()));
         if let Some(room) = room.as_mut() {
