@@ -12,6 +12,7 @@ use nix::unistd::{
 use shm_layout::code::Role;
 
 use crate::error::{LinkError, domain_word};
+use crate::text::printable;
 
 /// What the hand-over socket tells: kadenzd makes it at start and removes it at an orderly end.
 fn daemon_words(dir: &RuntimeDir) -> &'static str {
@@ -181,8 +182,11 @@ pub fn give_dir(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
 #[must_use]
 pub fn way_in(dir: &RuntimeDir, socket: &Path) -> String {
     let uid = getuid();
-    let user = User::from_uid(uid).ok().flatten();
-    let us = user.as_ref().map_or_else(|| format!("#{uid}"), |user| user.name.clone());
+    let us = known_name(uid).unwrap_or_else(|| {
+        // A user database that is closed to us, or remote and away: for words this will do.
+        let named = std::env::var("USER").ok().filter(|name| !name.is_empty());
+        named.map_or_else(|| format!("#{uid}"), |name| printable(&name))
+    });
     let Ok(meta) = fs::metadata(socket) else {
         return format!("{us} cannot reach it; give the directories above it mode 0755");
     };
@@ -209,8 +213,11 @@ pub fn way_in(dir: &RuntimeDir, socket: &Path) -> String {
 }
 
 fn user_name(uid: u32) -> String {
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    user.map_or_else(|| format!("#{uid}"), |user| user.name)
+    known_name(Uid::from_raw(uid)).unwrap_or_else(|| format!("#{uid}"))
+}
+
+fn known_name(uid: Uid) -> Option<String> {
+    User::from_uid(uid).ok().flatten().map(|user| user.name)
 }
 
 #[cfg(test)]

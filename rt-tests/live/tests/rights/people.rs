@@ -83,7 +83,7 @@ impl People {
         let name = self.user(who);
         let mut command = Command::new("setpriv");
         command.args(["--reuid", &name, "--regid", &name, groups, "--", program]);
-        command.current_dir("/");
+        command.current_dir("/").env("USER", &name);
         command
     }
 }
