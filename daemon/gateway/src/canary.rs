@@ -27,6 +27,8 @@ const WELCOMES_MIN: u32 = 3;
 /// Visits in a row without a single welcome after which the pass loop hangs (1 s and more). Its
 /// supervisor's watchdog is faster, where there is one.
 const UNWELCOME_MAX: u32 = 10;
+/// Passes with records within one visit, of which a reader must have seen one; with fewer the loop stands.
+const RECORDS_MIN: u32 = 3;
 /// A sample older than this is from before the gateway stopped working.
 const SAMPLE_AGE_NS_MAX: u64 = 1_000_000_000;
 /// Visits in vain, in a row, that end the gateway.
@@ -46,6 +48,8 @@ struct Signs {
     welcomes: AtomicU32,
     /// Times the canary has come back.
     visits: AtomicU32,
+    /// Passes that sent records of the loop.
+    records: AtomicU32,
 }
 
 /// The running canary.
@@ -79,6 +83,12 @@ impl Canary {
                 source,
             })?;
         Ok(Self { signs, thread, visits_seen: 0, away_welcomes: 0 })
+    }
+
+    /// Called by the pass loop after each pass that has sent a record of the loop.
+    pub(crate) fn note_record(&self) {
+        // ORDERING: relaxed, the number stands for itself.
+        self.signs.records.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Called by the pass loop after each welcome: has the canary come back lately?
@@ -121,8 +131,8 @@ fn fly(place: &EpochPlace, signs: &Signs) {
         // ORDERING: relaxed, each sign stands for itself.
         let begun = signs.welcomes.load(Ordering::Relaxed);
         let visits = signs.visits.load(Ordering::Relaxed).wrapping_add(1);
-        let visit = visit(place, turn, visits.is_multiple_of(CLEAR_EVERY));
-        if !matches!(visit, Visit::Missed(_)) {
+        let visit = visit(place, signs, turn, visits.is_multiple_of(CLEAR_EVERY));
+        if matches!(visit, Visit::Heard | Visit::Inconclusive) {
             turn += 1;
         }
         // ORDERING: relaxed, each sign stands for itself.
@@ -153,8 +163,8 @@ fn fly(place: &EpochPlace, signs: &Signs) {
 }
 
 /// Joins as a client would, and must be given a fresh health record.
-fn visit(place: &EpochPlace, turn: usize, clear_dead: bool) -> Visit {
-    match hear(place, turn, clear_dead) {
+fn visit(place: &EpochPlace, signs: &Signs, turn: usize, clear_dead: bool) -> Visit {
+    match hear(place, signs, turn, clear_dead) {
         Ok(true) => Visit::Heard,
         Ok(false) => Visit::Unheard,
         // All places taken by living clients: joining worked as far as it can.
@@ -163,38 +173,68 @@ fn visit(place: &EpochPlace, turn: usize, clear_dead: bool) -> Visit {
     }
 }
 
-fn hear(place: &EpochPlace, turn: usize, clear_dead: bool) -> Result<bool, DomainError> {
+fn hear(
+    place: &EpochPlace,
+    signs: &Signs,
+    turn: usize,
+    clear_dead: bool,
+) -> Result<bool, DomainError> {
     let node = node(place, "canary", Side::Client)?;
     if clear_dead {
         // Frees the places of killed clients. Here, because it takes milliseconds for each.
         node.try_cleanup_dead_nodes();
     }
-    join_streams(&node, place.role, turn)?;
-    let reader = health::reader(&health::service(&node, Side::Client)?)?;
+    let streams = Streams::join(&node, place.role, turn)?;
+    // ORDERING: relaxed, here and below: the number stands for itself.
+    let records = signs.records.load(Ordering::Relaxed);
+    let mut heard = Heard { state: streams.state.is_none(), ..Heard::default() };
     for _ in 0..LOOKS {
-        let received = reader.receive();
-        match received {
-            Ok(Some(sample)) => {
-                let age_ns = now_ns().saturating_sub(sample.payload().sampled_ns);
-                return Ok(age_ns <= SAMPLE_AGE_NS_MAX);
+        if let Ok(Some(sample)) = streams.health.receive() {
+            let age_ns = now_ns().saturating_sub(sample.payload().sampled_ns);
+            if age_ns > SAMPLE_AGE_NS_MAX {
+                return Ok(false);
             }
-            Ok(None) | Err(_) => std::thread::sleep(LOOK),
+            heard.health = true;
         }
+        heard.catalog |= matches!(streams.catalog.receive(), Ok(Some(_)));
+        heard.state |=
+            streams.state.as_ref().is_some_and(|one| matches!(one.receive(), Ok(Some(_))));
+        if heard.health && heard.catalog && heard.state {
+            return Ok(true);
+        }
+        std::thread::sleep(LOOK);
     }
-    Ok(false)
+    let passed = signs.records.load(Ordering::Relaxed).wrapping_sub(records);
+    Ok(heard.health && heard.catalog && (heard.state || passed < RECORDS_MIN))
 }
 
-/// Joins every stream a client joins, since each can be destroyed alone. A port of the state stream is connected by
-/// the pass that sends the next record, some 50 µs: only every other visit has one.
-fn join_streams(node: &DomainNode, role: Role, turn: usize) -> Result<(), DomainError> {
-    let state = state::service(node, Side::Client)?;
-    events::reader(&events::service(node, Side::Client)?)?;
-    incidents::reader(&incidents::service(node, Side::Client)?)?;
-    catalog::reader(&catalog::service(node, Side::Client)?)?;
-    if turn.is_multiple_of(2) {
-        state::reader(&state)?;
-    } else if role == Role::Plan {
-        knots::writer(&knots::service(node, Side::Client)?)?;
+/// Streams of which a sample has come.
+#[derive(Default)]
+struct Heard {
+    health: bool,
+    catalog: bool,
+    state: bool,
+}
+
+/// The streams a client joins, since each can be destroyed, or given to another user, alone.
+struct Streams {
+    health: health::Reader,
+    catalog: catalog::Reader,
+    /// Connected by the pass that sends the next record, some 50 µs: only every other visit has it.
+    state: Option<state::Reader>,
+}
+
+impl Streams {
+    fn join(node: &DomainNode, role: Role, turn: usize) -> Result<Self, DomainError> {
+        let states = state::service(node, Side::Client)?;
+        let state = turn.is_multiple_of(2).then(|| state::reader(&states)).transpose()?;
+        events::reader(&events::service(node, Side::Client)?)?;
+        incidents::reader(&incidents::service(node, Side::Client)?)?;
+        if role == Role::Plan {
+            knots::writer(&knots::service(node, Side::Client)?)?;
+        }
+        let catalog = catalog::reader(&catalog::service(node, Side::Client)?)?;
+        let health = health::reader(&health::service(node, Side::Client)?)?;
+        Ok(Self { health, catalog, state })
     }
-    Ok(())
 }

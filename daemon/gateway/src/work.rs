@@ -85,7 +85,13 @@ impl Work {
     /// The pass after the loop's publish; gives the newest grid point if there is a new one.
     pub(crate) fn out_pass(&mut self, now_ns: u64) -> Option<u64> {
         match &mut self.duty {
-            Duty::Domain(domain) => domain.broadcast.records(&mut self.outbound),
+            Duty::Domain(domain) => {
+                let grid_ns = domain.broadcast.records(&mut self.outbound);
+                if let (Some(_), Some(canary)) = (grid_ns, &domain.canary) {
+                    canary.note_record();
+                }
+                grid_ns
+            }
             Duty::Operate(desk) => {
                 let grid_ns = self.outbound.newest_state().map(|header| header.grid_ns);
                 desk.answer(&mut self.outbound, now_ns);

@@ -44,6 +44,8 @@ pub struct Sight {
     pub speed_share: f64,
     /// Holder of the lease.
     pub source_id: u64,
+    /// When the source was last heard, CLOCK_MONOTONIC ns.
+    pub heard_ns: u64,
     /// Knots accepted since start.
     pub knots_accepted: u64,
     /// Knots refused since start, by loop and gateways.
@@ -108,6 +110,7 @@ pub fn observe(dir: &RuntimeDir) -> anyhow::Result<()> {
                 path_rate: header.path_rate,
                 speed_share: watch.account().speed_share,
                 source_id: header.source_id,
+                heard_ns: header.wake_ns.saturating_sub(header.source_age_ns),
                 knots_accepted: header.knots_accepted,
                 refused: header.knots_refused
                     + health.gateway_refused

@@ -27,6 +27,8 @@ use crate::{Set, SetOptions, binary};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Until missed cycles have been given a cause, and connections that were cut off are gone.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Longest that a record, or a batch of knots, is under way, ns.
+const UNDER_WAY_NS: u64 = 10_000_000;
 /// Looks at open descriptors, 15 ms apart: longer than a canary's visit.
 const LOOKS: usize = 10;
 
@@ -238,7 +240,8 @@ impl Stage {
     /// It takes a minute.
     pub fn recover(&mut self) -> anyhow::Result<(u64, u64)> {
         let (begun, stolen) = (Instant::now(), stolen_ms());
-        let begun_ns = now_ns();
+        // What was under way when the attack ended is no sign of life.
+        let since_ns = now_ns() + UNDER_WAY_NS;
         let answers = |stage: &Self| {
             let deadline = Duration::from_millis(200);
             let mut operate = Operate::connect(stage.dir()).ok()?;
@@ -249,7 +252,8 @@ impl Stage {
             format!("{what} not back within a minute; seen last: {seen:?}\n{}", stage.last_words())
         };
         wait_for(PATIENCE, || answers(self)).with_context(|| lost("role operate is", self))?;
-        wait_for(PATIENCE, || self.observer.since(begun_ns).filter(Sight::has_source))
+        let is_heard = |sight: &Sight| sight.has_source() && sight.heard_ns > since_ns;
+        wait_for(PATIENCE, || self.observer.since(since_ns).filter(is_heard))
             .with_context(|| lost("roles view and plan are", self))?;
         let took_ms = u64::try_from(begun.elapsed().as_millis())?;
         Ok((took_ms, stolen_ms() - stolen))
