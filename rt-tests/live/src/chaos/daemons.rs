@@ -63,7 +63,7 @@ pub(super) fn kill_and_restart(hand: &mut Hand<'_>) -> anyhow::Result<()> {
     let ground = hand.ground;
     for _ in 0..ground.of(6, 1) {
         let mut stage = Stage::start(ground, "kill", &Scenery::default())?;
-        stage.bring_to_speed()?;
+        stage.speed_up()?;
         pass_ms(hand.random.below(300));
         let missed = stage.observer.newest().map_or([0; 5], |sight| sight.missed_by_cause);
         kill(stage.process(&["kadenzd"])?, Signal::SIGKILL)?;

@@ -46,7 +46,7 @@ type Deed = fn(&Path, &mut Random) -> std::io::Result<()>;
 /// Bursts of `deed` on files of the domain of `role`, with light clients in it; after each, all is served again.
 fn bursts(stage: &mut Stage, hand: &mut Hand<'_>, role: Role, deed: Deed) -> anyhow::Result<()> {
     for _ in 0..hand.ground.of(10, 1) {
-        stage.bring_to_speed()?;
+        stage.speed_up()?;
         let kind = if role == Role::View { "view" } else { "knots" };
         let clients = (0..2)
             .map(|_| Client::start(stage.dir(), kind, &[], None))

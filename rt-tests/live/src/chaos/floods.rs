@@ -90,21 +90,21 @@ pub(super) fn operate(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<
     flood(hand, &path, line, || {
         // Asked like a person would: once more when the door was closed.
         let ask = || {
-            let mut operate = Operate::connect(&dir).map_err(|error| error.to_string())?;
-            let deadline = Duration::from_secs(2);
-            let answer = operate.request(RequestKind::Override, 1.0, deadline);
-            answer.map_err(|error| error.to_string())
+            let mut operate = Operate::connect(&dir)?;
+            operate.request(RequestKind::Override, 1.0, Duration::from_secs(2))
         };
-        (0..20)
-            .find_map(|_| {
-                let answer = ask().ok();
-                if answer.is_none() {
-                    pass_ms(50);
-                }
-                answer
-            })
-            .map(|_| ())
-            .ok_or_else(|| "an honest request was not answered within a second".to_owned())
+        let answered = (0..20).any(|_| {
+            let is_answered = ask().is_ok();
+            if !is_answered {
+                pass_ms(50);
+            }
+            is_answered
+        });
+        if answered {
+            Ok(())
+        } else {
+            Err("an honest request was not answered within a second".to_owned())
+        }
     });
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(super) fn disk(hand: &mut Hand<'_>) -> anyhow::Result<()> {
     symlink(hand.ground.out.join("disk-up.log"), tiny.join("up.log"))?;
     let scenery = Scenery { recordings: Some(tiny.clone()), ..Scenery::default() };
     let mut stage = Stage::start(hand.ground, "disk", &scenery)?;
-    stage.bring_to_speed()?;
+    stage.speed_up()?;
     let before = stage.tally()?;
     for _ in 0..hand.ground.of(3, 1) {
         fill(&tiny.join("filler"))?;
@@ -66,11 +66,11 @@ pub(super) fn disk(hand: &mut Hand<'_>) -> anyhow::Result<()> {
 
 pub(super) fn shared_memory(hand: &mut Hand<'_>) -> anyhow::Result<()> {
     let mut stage = Stage::start(hand.ground, "full", &Scenery::default())?;
-    stage.bring_to_speed()?;
+    stage.speed_up()?;
     let before = stage.tally()?;
     let filler = Path::new(SHM_DIR).join("filler");
     for round in 0..hand.ground.of(4, 1) {
-        stage.bring_to_speed()?;
+        stage.speed_up()?;
         let bytes = fill(&filler)?;
         ensure!(
             bytes < 2 << 30,

@@ -18,7 +18,7 @@ fn gateway(stage: &Stage, role: &str) -> anyhow::Result<Pid> {
 pub(super) fn kills(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<()> {
     for _ in 0..hand.ground.of(8, 1) {
         for role in ROLES {
-            stage.bring_to_speed()?;
+            stage.speed_up()?;
             pass_ms(hand.random.below(40));
             let _gone = kill(gateway(stage, role)?, Signal::SIGKILL);
             hand.did(1, 0);
@@ -32,7 +32,7 @@ pub(super) fn kills(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<()
         }
     }
     // All of them at once.
-    stage.bring_to_speed()?;
+    stage.speed_up()?;
     for pid in stage.set.pids(&["kadenz-gateway"]) {
         let _gone = kill(pid, Signal::SIGKILL);
         hand.did(1, 0);
@@ -43,7 +43,7 @@ pub(super) fn kills(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<()
 pub(super) fn freezes(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<()> {
     for _ in 0..hand.ground.of(4, 1) {
         for role in ROLES {
-            stage.bring_to_speed()?;
+            stage.speed_up()?;
             let pid = gateway(stage, role)?;
             let _gone = kill(pid, Signal::SIGSTOP);
             hand.did(1, 0);
@@ -61,7 +61,7 @@ pub(super) fn freezes(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<
 pub(super) fn hangs(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<()> {
     for _ in 0..hand.ground.of(2, 1) {
         for role in ROLES {
-            stage.bring_to_speed()?;
+            stage.speed_up()?;
             let pid = gateway(stage, role)?;
             hold(stage, hand, &[pid.as_raw()])?;
         }

@@ -116,6 +116,6 @@ fn kill_own(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<()> {
     hand.evidence.lives += 1;
     hand.evidence.actions += 1;
     hand.recover(stage)?;
-    stage.bring_to_speed()?;
+    stage.speed_up()?;
     Ok(())
 }

@@ -253,7 +253,7 @@ fn act(ground: &Ground, name: &str, attacks: &[&Attack], outcome: &mut Outcome) 
 fn one(stage: &mut Stage, attack: &Attack, hand: &mut Hand<'_>) -> anyhow::Result<()> {
     let Run::Shared(run) = attack.run else { return Ok(()) };
     let begun = Instant::now();
-    stage.bring_to_speed()?;
+    stage.speed_up()?;
     let before = stage.tally()?;
     run(stage, hand)?;
     hand.recover(stage)?;

@@ -72,7 +72,7 @@ fn with_roles(
     let scenery = scenery(hand)?;
     let _copies = Copies(scenery.program.clone());
     let mut stage = Stage::start(hand.ground, name, &scenery)?;
-    stage.bring_to_speed()?;
+    stage.speed_up()?;
     let before = stage.tally()?;
     attack(&mut stage, hand)?;
     hand.recover(&mut stage)?;
@@ -95,7 +95,7 @@ pub(super) fn foreign_files(hand: &mut Hand<'_>) -> anyhow::Result<()> {
             }
             gather(hand, clients)?;
             hand.recover(stage)?;
-            stage.bring_to_speed()?;
+            stage.speed_up()?;
             let stranger = uid_of(STRANGER)?;
             for role in [Role::View, Role::Plan] {
                 let files = files_of(stage, role);
@@ -110,7 +110,7 @@ pub(super) fn foreign_files(hand: &mut Hand<'_>) -> anyhow::Result<()> {
                 }
                 hand.recover(stage)?;
             }
-            stage.bring_to_speed()?;
+            stage.speed_up()?;
         }
         Ok(())
     })
@@ -132,7 +132,7 @@ pub(super) fn punched_lanes(hand: &mut Hand<'_>) -> anyhow::Result<()> {
             gather(hand, clients)?;
             ensure!(hand.evidence.actions > before, "nobody could be started as another user");
             for (role, user) in roles.into_iter().zip(USERS) {
-                stage.bring_to_speed()?;
+                stage.speed_up()?;
                 let gateway = stage.process(&["kadenz-gateway", &format!("--role {role}")])?;
                 let arguments = [
                     "--role".into(),
@@ -147,7 +147,7 @@ pub(super) fn punched_lanes(hand: &mut Hand<'_>) -> anyhow::Result<()> {
                 hand.recover(stage)?;
             }
         }
-        stage.bring_to_speed()?;
+        stage.speed_up()?;
         Ok(())
     })
 }

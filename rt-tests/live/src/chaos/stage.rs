@@ -197,7 +197,7 @@ impl Stage {
     ///
     /// # Errors
     /// It does not get there.
-    pub fn bring_to_speed(&mut self) -> anyhow::Result<Sight> {
+    pub fn speed_up(&mut self) -> anyhow::Result<Sight> {
         let begun = Instant::now();
         let mut asked: Option<Instant> = None;
         loop {
