@@ -37,8 +37,9 @@ const MISSES_MAX: u32 = 2;
 const CLEAR_EVERY: u32 = 5;
 /// Welcomes (10 ms each) without the canary's return after which it hangs: a truncated file makes
 /// iceoryx2 0.10 wait for ever. Counted, not timed, so that a process that was stopped as a whole
-/// does not blame itself.
-const AWAY_WELCOMES_MAX: u32 = 200;
+/// does not blame itself. A visit takes some 60 ms, with 30 dead clients to clear twice that; service shall be
+/// back within a second.
+const AWAY_WELCOMES_MAX: u32 = 60;
 
 /// What the pass loop and the canary know of each other.
 #[derive(Default)]
