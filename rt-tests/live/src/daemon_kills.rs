@@ -153,7 +153,14 @@ struct Kill<'a> {
 impl Kill<'_> {
     fn run(mut self, random: &mut Random) -> anyhow::Result<DaemonKill> {
         enable(&self.set)?;
-        self.set.must(&["run", "--detach", &self.path.to_string_lossy()])?;
+        let file = self.path.to_string_lossy();
+        // A dead planner's socket may lie there until its successor has made its own.
+        until(&mut self.watch, "a planner that takes the file", |_| {
+            let output = self.set.kadenz(&["run", "--detach", &file])?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(matches!(output.status.code(), Some(0 | 69)), "kadenz run: {said}");
+            Ok(output.status.success())
+        })?;
         until(&mut self.watch, "axes that move", |watch| {
             let is_moving =
                 watch.last().is_some_and(|(header, _)| header.phase == Phase::Moving.code());
