@@ -205,6 +205,7 @@ fn hear(
         }
         std::thread::sleep(LOOK);
     }
+    // ORDERING: relaxed, a counter that stands for itself.
     let passed = signs.records.load(Ordering::Relaxed).wrapping_sub(records);
     Ok(heard.health && heard.catalog && (heard.state || passed < RECORDS_MIN))
 }
