@@ -109,7 +109,7 @@ impl Desk {
         OwnCounts { refused: self.refused, rate_limited: 0 }
     }
 
-    /// Answers one question for the status, if one waits: each costs some 10 µs of a pass.
+    /// Answers one question for the status, if one waits: however many ask, a pass makes one.
     fn show(&mut self, outbound: &Outbound, now_ns: u64) {
         let wants = |client: &Client| !client.looks.is_empty() && client.has_read();
         let Some(place) = self.next_place(wants) else { return };
