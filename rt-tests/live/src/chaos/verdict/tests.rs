@@ -116,6 +116,10 @@ fn motion_that_was_told_to_rest_is_a_disturbance_unless_the_planner_was_attacked
     let mut another = Evidence { may_rest: false, cycles: 6..9, ..evidence() };
     another.take_motion(&rest);
     assert!(another.judge().is_empty(), "it was not within this attack");
+    let mut stalled = Evidence { may_rest: false, ..evidence() };
+    let rests = vec![(5, Reason::CyclesMissed.code())];
+    stalled.take_motion(&Motion { rests, ..rest.clone() });
+    assert!(stalled.judge().is_empty(), "the causes of missed cycles are judged by themselves");
     let mut slow = Evidence { may_rest: false, cycles: 6..9, ..evidence() };
     slow.take_motion(&Motion { at_speed: vec![7], ..rest });
     assert!(slow.judge().iter().any(|words| words.contains("only 33 %")));
