@@ -1,5 +1,6 @@
-//! The gateway's loop: two passes per cycle of the loop it serves (of several, on short periods), and what comes round now and
-//! then. Ends when kadenzd does, when asked to, or when its own service cannot be used any more.
+//! The gateway's loop: two passes per cycle of the loop it serves, or per several where periods are short, and
+//! what comes round now and then. Ends when kadenzd does, when asked to, or when its own service cannot be
+//! used any more.
 
 use kadenz_handover::{Grant, Tether};
 use kadenz_link::clock::now_ns;
