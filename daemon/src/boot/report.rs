@@ -62,14 +62,15 @@ impl fmt::Display for Report<'_> {
         write!(
             f,
             "RT thread: allocations {}, minor faults {}, major faults {}, involuntary switches {}; \
-             requests lost {}, mailbox overtaken {}, recorder drops {}",
+             requests lost {}, mailbox overtaken {}, recorder drops {}, unsaved {}",
             self.get(gauge!(allocations)),
             self.get(gauge!(minor_faults)),
             self.get(gauge!(major_faults)),
             self.get(gauge!(involuntary_switches)),
             self.get(gauge!(requests_lost)),
             self.get(gauge!(mailbox_overtaken)),
-            self.get(gauge!(recorder_drops))
+            self.get(gauge!(recorder_drops)),
+            self.get(gauge!(recorder_unsaved))
         )
     }
 }
