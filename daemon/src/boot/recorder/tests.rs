@@ -163,7 +163,9 @@ fn a_ring_in_use_is_read_without_a_hole() {
     for _ in 0..300 {
         let found = Recording::read(&dir.path().join(RING)).unwrap();
         seen_living |= found.is_living();
-        assert_eq!((found.gaps(), found.torn()), (vec![], 0));
+        assert_eq!(found.gaps(), vec![]);
+        // A writer that stood still in the middle of a record shows as a dead one does.
+        assert!(found.torn() <= usize::from(!found.is_living()), "{} torn", found.torn());
     }
     // ORDERING: relaxed, the bit stands for itself.
     enough.store(true, Ordering::Relaxed);
