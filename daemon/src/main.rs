@@ -143,6 +143,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let incidents = Incidents::new(Watched {
         notes: notes_out,
         gauges: lanes.mainland_gauges,
+        health: lanes.mainland_health,
         incidents: lanes.incidents,
         wish: &WISH,
         cpu: thread.cpu,

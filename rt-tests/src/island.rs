@@ -216,14 +216,17 @@ impl Island {
     pub fn pass(&mut self, pace: Pace) -> anyhow::Result<Record> {
         let grid_ns = self.grid.due_ns(self.index);
         let wake_ns = grid_ns.max(self.now_ns) + pace.latency_ns;
-        let wake = Wake { grid_index: self.index, grid_ns, wake_ns, skipped: self.skipped };
+        let passed_over = self.grid.passed_over(self.index, wake_ns);
+        self.index += passed_over;
+        let skipped = self.skipped + u32::try_from(passed_over)?;
+        let wake = Wake { grid_index: self.index, grid_ns, wake_ns, skipped };
         self.wake = wake;
+        miss_frames(self.bus.plant_mut(), skipped, self.setup.period_s());
         cycle(&self.setup, &mut self.state, &wake, &mut self.bus, &mut self.ends, &mut NoStopwatch);
         self.now_ns = wake_ns + pace.busy_ns;
         let next = self.grid.after(self.index, wake_ns, self.now_ns);
         self.skipped = u32::try_from(next - self.index - 1)?;
         self.index = next;
-        miss_frames(self.bus.plant_mut(), self.skipped, self.setup.period_s());
         self.published()
     }
 

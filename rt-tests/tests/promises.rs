@@ -385,14 +385,54 @@ fn a_gap_disturbs_the_shaft_no_more_than_lost_frames() {
     for seed in [3, 8, 21] {
         for count in 1..=10 {
             let lost = shaft_acceleration(seed, |bench| bench.0.island.bus.lose_frames(count));
-            let skipped = shaft_acceleration(seed, |bench| {
+            let ran_long = shaft_acceleration(seed, |bench| {
                 let pace = stall(bench, count);
                 bench.0.step_at(pace).unwrap();
             });
-            println!("seed {seed}, {count}: lost {lost:.1}, skipped {skipped:.1} rad/s²");
-            assert!(skipped < 1.5 * lost + 1.0, "seed {seed}, {count}: {skipped} against {lost}");
+            let woke_late = shaft_acceleration(seed, |bench| {
+                let late_ns = u64::from(count) * bench.0.island.setup.period_ns + 300_000;
+                bench.0.step_at(Pace { latency_ns: late_ns, busy_ns: 20_000 }).unwrap();
+                assert_eq!(bench.now().header.skipped, count, "skipped before it sends anything");
+            });
+            println!(
+                "seed {seed}, {count}: lost {lost:.1}, long {ran_long:.1}, late {woke_late:.1}"
+            );
+            for skipped in [ran_long, woke_late] {
+                assert!(skipped < 1.5 * lost + 1.0, "seed {seed}, {count}: {skipped} for {lost}");
+            }
         }
     }
+}
+
+#[test]
+fn an_axis_that_does_not_follow_is_stopped_although_every_other_cycle_is_skipped() {
+    let mut bench = Bench::moving("demo-arm", 8);
+    bench.0.island.bus.plant_mut().drive_mut(0).unwrap().inject(Fault::TorqueLoss);
+    let mut seen = false;
+    for _ in 0..2_000 {
+        let pace = stall(&bench, 1);
+        bench.0.step_at(pace).unwrap();
+        let reason = bench.now().header.reason;
+        seen |= [Reason::FollowingError, Reason::DriveFault].iter().any(|one| one.code() == reason);
+    }
+    assert!(seen, "{:?}", bench.now().header);
+}
+
+#[test]
+fn a_planner_that_dies_in_the_rest_after_a_gap_waits_for_a_person() {
+    let mut bench = Bench::moving("demo-arm", 8);
+    let bound = bench.0.island.setup.skips_followed_max;
+    bench.0.step_at(stall(&bench, bound + 1)).unwrap();
+    let holder = bench.now().header.source_id;
+    bench.planner().be_silent_until(u64::MAX);
+    bench.run(1);
+    assert_eq!(bench.now().header.reason, Reason::CyclesMissed.code());
+    // Another source takes the lease while the machine brakes.
+    let writer = bench.0.island.inbound.mailbox_writer(1).unwrap();
+    bench.0.planners.push(Planner::new(77, 1, writer, Manners::GOOD));
+    bench.until("the other source", |now| now.header.source_id != holder);
+    bench.run(3_000);
+    assert_eq!(bench.now().header.reason, Reason::SourceSilent.code());
 }
 
 #[test]

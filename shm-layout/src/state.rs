@@ -53,9 +53,9 @@ record! {
         config_hash: [u8; 32], "-", "any", "kadenzd";
         /// Number of this pass, from 0, without gaps.
         cycle: u64, "1", "rising by 1", "kadenzd";
-        /// Grid point of this pass; `grid_index * period + phase` is `grid_ns`.
+        /// Grid point this pass stands for, on the grid of `period_ns`.
         grid_index: u64, "1", "rising", "kadenzd";
-        /// When the loop should have woken, CLOCK_MONOTONIC.
+        /// When the loop should have woken, CLOCK_MONOTONIC; earlier than its grid point by the periods it was late.
         grid_ns: u64, "ns", "any", "kadenzd";
         /// When it woke, CLOCK_MONOTONIC: the age of this record counts from here.
         wake_ns: u64, "ns", ">= grid_ns", "kadenzd";
@@ -77,7 +77,7 @@ record! {
         involuntary_switches: u32, "1", "rising", "kadenzd";
         /// Passes that published after the next grid point, before this one; saturating.
         overruns: u32, "1", "rising", "kadenzd";
-        /// Grid points missed within the present second, as `[overrun]` counts them.
+        /// Grid points missed within the last second, as `[overrun]` counts them.
         missed_recently: u32, "cycle", "any", "kadenzd";
         /// Phase code (`Phase`).
         phase: u32, "-", "Phase", "kadenzd";

@@ -80,6 +80,7 @@ pub fn cycle(
 
     bus.receive(feedback);
     motion.compare(feedback, wake.skipped);
+    motion.enforced_mask = 0;
     stopwatch.stage_ended(Stage::Receive);
 
     lanes.take(&motion.wanted(setup, guard), intake);
@@ -93,6 +94,9 @@ pub fn cycle(
         motion::next::bridge(setup, &judgement, guard, motion, events);
         limit::enforce(setup, feedback, &sent, guard, motion, commands, events);
         motion.delay_references();
+    }
+    if judgement.bridged > 0 {
+        motion.find_following_errors(feedback);
     }
     let sent = motion.references;
     motion::next::next(setup, feedback, intake, &judgement, guard, motion, events);

@@ -34,7 +34,6 @@ pub fn enforce(
     events: &mut Events,
 ) {
     bound_torques(setup, commands);
-    motion.enforced_mask = 0;
     // While the machine is disabled references follow what is measured, wherever that is.
     let offender = match guard.phase {
         Phase::Disabled => None,
@@ -42,7 +41,7 @@ pub fn enforce(
     };
     let Some(axis) = offender else { return };
     guard.latch_stop(Reason::LimitEnforced, u32::try_from(axis).unwrap_or(NO_AXIS));
-    motion.enforced_mask = 1u64.wrapping_shl(u32::try_from(axis).unwrap_or(0));
+    motion.enforced_mask |= 1u64.wrapping_shl(u32::try_from(axis).unwrap_or(0));
     motion.references = *sent;
     begin_stop(setup, motion);
     drop_path(motion, events);

@@ -12,9 +12,9 @@ use shm_layout::{
 /// The one reading of time in a cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Wake {
-    /// Grid point of this pass.
+    /// Grid point this pass stands for: the last one that is not in the future.
     pub grid_index: u64,
-    /// When the loop should have woken, CLOCK_MONOTONIC.
+    /// When the loop should have woken, CLOCK_MONOTONIC: an earlier point when it woke late by periods.
     pub grid_ns: u64,
     /// When it woke.
     pub wake_ns: u64,

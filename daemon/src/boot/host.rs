@@ -44,8 +44,6 @@ pub struct HostReady {
     pub cpu: usize,
     /// What is missing and exempted.
     pub lacks: Vec<Lack>,
-    /// Whether reading the clock is a system call here.
-    pub clock_enters_kernel: bool,
     _cpu_dma_latency: Option<File>,
 }
 
@@ -68,13 +66,12 @@ pub fn prepare(machine: &Machine, runtime_dir: &Path) -> anyhow::Result<HostRead
     check(Exemption::OneUser, own_users(machine));
     let mut cpu_dma_latency = None;
     check(Exemption::CpuDmaLatency, no_deep_sleep().map(|file| cpu_dma_latency = Some(file)));
-    let clock_enters_kernel = restriction::clock_enters_kernel()?;
-    if clock_enters_kernel {
+    if restriction::clock_enters_kernel()? {
         lacks.push(Lack { name: Exemption::VdsoClock, found: slow_clock() });
     }
     refuse_unexempted(machine, &lacks)?;
     leave_to_the_loop(cpu)?;
-    Ok(HostReady { cpu, lacks, clock_enters_kernel, _cpu_dma_latency: cpu_dma_latency })
+    Ok(HostReady { cpu, lacks, _cpu_dma_latency: cpu_dma_latency })
 }
 
 /// Makes the calling thread the RT thread: signals blocked, stack present, pinned, FIFO; all read back.

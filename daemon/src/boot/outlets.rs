@@ -28,6 +28,8 @@ pub struct Outlets {
     pub incidents: BroadcastWriter<'static>,
     /// For the mainland to read statistics.
     pub health: GaugeReader<'static>,
+    /// For it to see how many cycles were missed in all.
+    pub mainland_health: GaugeReader<'static>,
     /// For gateways.
     pub offer: Offer,
     /// Who may have them.
@@ -79,6 +81,7 @@ pub fn create(machine: &Machine, setup: &Setup, wish: &'static Wish) -> anyhow::
         saver_gauges: outbound.gauge_writer(HEALTH_REGION)?,
         incidents: outbound.ring_writer(INCIDENT_REGION)?,
         health: outbound.gauge_reader(HEALTH_REGION)?,
+        mainland_health: outbound.gauge_reader(HEALTH_REGION)?,
         offer: Offer {
             terms,
             outbound: outbound.peer_fd()?,

@@ -18,15 +18,13 @@ pub struct Restriction {
 }
 
 impl Restriction {
-    /// Prepares the filter and sees to it that denied calls are counted. With `clock_enters_kernel`
-    /// reading the clock is let through as well.
+    /// Prepares the filter and sees to it that denied calls are counted.
     ///
     /// # Errors
     /// An architecture without such filters, or the kernel refuses a signal handler.
-    pub fn prepare(clock_enters_kernel: bool) -> anyhow::Result<Self> {
+    pub fn prepare() -> anyhow::Result<Self> {
         sys::count_denied_calls().context("sigaction(SIGSYS)")?;
-        let clock = clock_enters_kernel.then_some(libc::SYS_clock_gettime);
-        Self::of_calls(LISTED_CALLS.iter().map(|(_, number)| *number).chain(clock))
+        Self::of_calls(LISTED_CALLS.iter().map(|(_, number)| *number))
     }
 
     /// A filter that lets through `calls` alone (tests take entries off the list).

@@ -72,7 +72,7 @@ impl RtThread {
         machine: &Machine,
         ready: HostReady,
     ) -> anyhow::Result<Self> {
-        let restriction = Restriction::prepare(ready.clock_enters_kernel)?;
+        let restriction = Restriction::prepare()?;
         let (tell, told) = mpsc::channel();
         let progress = Arc::new(Progress::begun());
         let ready = Arc::new(ready);

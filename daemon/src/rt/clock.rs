@@ -40,7 +40,12 @@ pub struct Clock {
     grid: Grid,
     index: u64,
     skipped: u32,
+    passed_over: u64,
     calls: u64,
+}
+
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Clock {
@@ -48,14 +53,26 @@ impl Clock {
     #[must_use]
     pub fn starting_soon(period_ns: u64) -> Self {
         let origin_ns = now_ns().saturating_add(period_ns.saturating_mul(10));
-        Self { grid: Grid::new(origin_ns, period_ns), index: 0, skipped: 0, calls: 0 }
+        Self {
+            grid: Grid::new(origin_ns, period_ns),
+            index: 0,
+            skipped: 0,
+            passed_over: 0,
+            calls: 0,
+        }
     }
 
-    /// Sleeps until the next grid point; gives the one reading of time of the cycle that begins.
+    /// Sleeps until the next grid point; gives the one reading of time of the cycle that begins. A wake-up
+    /// that is late by whole periods has passed over as many points: they are skipped before the cycle, so
+    /// that what it sends is for now.
     pub fn wait(&mut self) -> Wake {
         let grid_ns = self.grid.due_ns(self.index);
         self.calls = self.calls.saturating_add(sleep_until(grid_ns));
-        Wake { grid_index: self.index, grid_ns, wake_ns: now_ns(), skipped: self.skipped }
+        let wake_ns = now_ns();
+        self.passed_over = self.grid.passed_over(self.index, wake_ns);
+        self.index = self.index.saturating_add(self.passed_over);
+        let skipped = narrow(self.passed_over).saturating_add(self.skipped);
+        Wake { grid_index: self.index, grid_ns, wake_ns, skipped }
     }
 
     /// System calls made so far.
@@ -64,13 +81,14 @@ impl Clock {
         self.calls
     }
 
-    /// The cycle that woke at `wake` ends now: chooses its successor. Gives how many grid points that skips.
+    /// The cycle that woke at `wake` ends now: chooses its successor. Gives how many grid points it cost:
+    /// those it woke too late for, and those it ran past.
     pub fn end_cycle(&mut self, wake: &Wake, now_ns: u64) -> u32 {
         let next = self.grid.after(self.index, wake.wake_ns, now_ns);
-        let skipped = next.saturating_sub(self.index).saturating_sub(1);
-        self.skipped = u32::try_from(skipped).unwrap_or(u32::MAX);
+        let ran_past = next.saturating_sub(self.index).saturating_sub(1);
+        self.skipped = narrow(ran_past);
         self.index = next;
-        self.skipped
+        narrow(self.passed_over.saturating_add(ran_past))
     }
 
     /// When the grid point after that of `wake` is due, ns.

@@ -21,6 +21,12 @@ impl Grid {
         self.origin_ns.saturating_add(index.saturating_mul(self.period_ns))
     }
 
+    /// Whole periods that a wake-up for point `index` came too late: points it passed over.
+    #[must_use]
+    pub const fn passed_over(&self, index: u64, wake_ns: u64) -> u64 {
+        wake_ns.saturating_sub(self.due_ns(index)) / self.period_ns
+    }
+
     /// The grid point after a pass of `index` that woke at `wake_ns` and ended at `now_ns`: the first
     /// one at least half a period after the wake-up that is not past (definition of the grid).
     #[must_use]

@@ -5,12 +5,13 @@
 //! | call | where | how often |
 //! |---|---|---|
 //! | `clock_nanosleep` | `clock.rs` | once per cycle |
+//! | `clock_gettime` | `clock.rs` | never, unless the clock source has no vDSO, or loses it as it runs |
 //! | `rt_sigreturn` | the kernel's way back from a denied call | never, unless a call was denied |
 //!
 //! The kernel enforces it: a filter on this thread alone denies every other call (`boot/restriction.rs`).
 //! A denied call is not made, its number is kept, and the machine comes to rest on its path
-//! (`denied-call`). `clock_gettime` is answered by the vDSO and enters no kernel; where it does not, the
-//! configuration must exempt `vdso-clock`, and the call is let through. The simulated bus makes none.
+//! (`denied-call`). The vDSO answers `clock_gettime` without the kernel; a machine where it does not must
+//! exempt `vdso-clock`, and one where it ceases to must not lose its sense of time. The simulated bus makes none.
 //! Real-process tests trace the thread and fail on any other call and on a missing one; taking an entry
 //! off the list breaks the loop, which is tested as well.
 #![cfg_attr(
@@ -37,8 +38,11 @@ use stats::{PassNote, StageClock, StageTimes, Stats};
 use crate::sys::{self, gate_rt_allocations};
 
 /// The calls that the table above lists, for the filter.
-pub const LISTED_CALLS: [(&str, i64); 2] =
-    [("clock_nanosleep", libc::SYS_clock_nanosleep), ("rt_sigreturn", libc::SYS_rt_sigreturn)];
+pub const LISTED_CALLS: [(&str, i64); 3] = [
+    ("clock_nanosleep", libc::SYS_clock_nanosleep),
+    ("clock_gettime", libc::SYS_clock_gettime),
+    ("rt_sigreturn", libc::SYS_rt_sigreturn),
+];
 
 /// Everything the loop owns.
 pub struct Loop<B: Bus, S: StageClock = StageTimes> {

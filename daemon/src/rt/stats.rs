@@ -27,7 +27,7 @@ pub struct PassNote {
     pub wake_ns: u64,
     /// How long it ran, ns.
     pub cycle_time_ns: u64,
-    /// Grid points that were skipped after it.
+    /// Grid points without a pass: those it woke too late for, and those it ran past.
     pub skipped: u32,
     /// How late the bus answered beyond its bound, ns.
     pub bus_late_ns: u32,

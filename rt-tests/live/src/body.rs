@@ -46,6 +46,8 @@ pub struct Parts {
     pub incidents_told: BroadcastReader<'static>,
     /// Its statistics.
     pub health: GaugeReader<'static>,
+    /// The same for whoever finds causes.
+    pub mainland_health: GaugeReader<'static>,
     /// Where it is asked for things.
     pub requests: BroadcastWriter<'static>,
 }
@@ -151,6 +153,7 @@ impl Body {
         Ok(Parts {
             mainland_gauges: self.outbound.gauge_writer(HEALTH_REGION)?,
             health: self.outbound.gauge_reader(HEALTH_REGION)?,
+            mainland_health: self.outbound.gauge_reader(HEALTH_REGION)?,
             servo: self.servo,
             requests: self.feeder.into_requests(),
             notes: self.notes,

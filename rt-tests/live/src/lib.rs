@@ -21,6 +21,6 @@ pub mod chaos;
 pub use ending::Ending;
 pub use planned::arm_limits;
 pub use set::{Set, SetOptions, binary};
-pub use sys::{ends_with_us, take_page_faults};
+pub use sys::{ends_with_us, read_clock_by_system_call, take_page_faults};
 pub use urgent::become_urgent;
 pub use watch::{Account, Judge, Watch};

@@ -34,6 +34,7 @@ const STATE_WORDS_MAX: usize = StateHeader::WORDS + AXES_MAX * AxisState::WORDS;
 enum Deed {
     Nothing,
     Call,
+    ReadClock,
     Panic,
 }
 
@@ -51,6 +52,8 @@ impl Bus for BadBus {
             match self.deed {
                 Deed::Nothing => {}
                 Deed::Call => assert!(nix::unistd::getppid().as_raw() <= 0, "the call was made"),
+                // As the C library does where the vDSO has no answer.
+                Deed::ReadClock => assert!(live_tests::read_clock_by_system_call() > 0, "denied"),
                 Deed::Panic => panic!("on purpose"),
             }
         }
@@ -81,7 +84,14 @@ fn run(
     let mut states = body.state_reader().unwrap();
     let wish = body.wish();
     let Parts {
-        servo, notes, mainland_gauges, incidents, mut incidents_told, mut requests, ..
+        servo,
+        notes,
+        mainland_gauges,
+        health,
+        incidents,
+        mut incidents_told,
+        mut requests,
+        ..
     } = body.into_parts().unwrap();
     let mut servo = Loop {
         setup: servo.setup,
@@ -110,7 +120,7 @@ fn run(
     let thread_id = told.recv().unwrap();
     let gauges = mainland_gauges;
     let late_wake_ns = u64::MAX;
-    let watched = Watched { notes, gauges, incidents, wish, cpu, thread_id, late_wake_ns };
+    let watched = Watched { notes, gauges, health, incidents, wish, cpu, thread_id, late_wake_ns };
     let mut watching = Incidents::new(watched);
     // ORDERING: release, pairs with the acquire above.
     go.store(true, Ordering::Release);
@@ -133,7 +143,7 @@ fn run(
 
 fn listed_but(left_out: &str) -> Restriction {
     // Also has denied calls counted.
-    Restriction::prepare(false).unwrap();
+    Restriction::prepare().unwrap();
     let rest = LISTED_CALLS.iter().filter(|(name, _)| *name != left_out);
     Restriction::of_calls(rest.map(|(_, number)| *number)).unwrap()
 }
@@ -156,6 +166,13 @@ fn child() {
         }
         "without clock_nanosleep" => {
             run(Deed::Nothing, listed_but("clock_nanosleep"), |header| header.denied_calls > 10);
+        }
+        "clock without vDSO" => {
+            run(Deed::ReadClock, listed_but(""), |header| header.cycle > 1_000);
+            assert_eq!(denied_calls(), 0, "reading the clock is let through");
+        }
+        "without clock_gettime" => {
+            run(Deed::ReadClock, listed_but("clock_gettime"), |header| header.cycle > 1_000);
         }
         "without rt_sigreturn" => {
             run(Deed::Call, listed_but("rt_sigreturn"), |header| header.cycle > 1_000);
@@ -208,11 +225,18 @@ fn no_entry_of_the_list_is_unneeded() {
         match name {
             // Denied, it does not sleep: the loop runs free and every pass is counted as denied.
             "clock_nanosleep" => assert!(status.success(), "{status}"),
+            // Denied, a clock that lost its vDSO would stand at zero.
+            "clock_gettime" => assert!(!status.success(), "{status}"),
             // Denied, nobody comes back from the handler of a denied call.
             "rt_sigreturn" => assert_eq!(status.signal(), Some(Signal::SIGSYS as i32), "{status}"),
             other => panic!("{other} is listed; say here what breaks without it"),
         }
     }
+}
+
+#[test]
+fn a_clock_that_loses_its_vdso_as_the_loop_runs_goes_on() {
+    assert!(in_a_process("clock without vDSO").success());
 }
 
 #[test]

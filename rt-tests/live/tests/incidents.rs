@@ -111,8 +111,16 @@ fn run(plan: Vec<(u64, Fault)>, cycles: u64, beside: fn(usize, &AtomicBool)) -> 
     let machine = machine_of(6).unwrap();
     let body = Body::new(&machine).unwrap();
     let wish = body.wish();
-    let Parts { servo, notes, mainland_gauges, health, incidents, mut incidents_told, .. } =
-        body.into_parts().unwrap();
+    let Parts {
+        servo,
+        notes,
+        mainland_gauges,
+        mainland_health,
+        health,
+        incidents,
+        mut incidents_told,
+        ..
+    } = body.into_parts().unwrap();
     let plan: Plan = Arc::new(plan);
     let mut servo = Loop {
         setup: servo.setup,
@@ -136,6 +144,7 @@ fn run(plan: Vec<(u64, Fault)>, cycles: u64, beside: fn(usize, &AtomicBool)) -> 
     let mut watching = Incidents::new(Watched {
         notes,
         gauges: mainland_gauges,
+        health: mainland_health,
         incidents,
         wish,
         cpu,

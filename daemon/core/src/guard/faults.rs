@@ -9,36 +9,54 @@ use crate::motion::next::Motion;
 use crate::ports::{Feedback, Intake, Wake};
 use crate::setup::Setup;
 
-const SECOND_NS: u64 = 1_000_000_000;
+/// Slots of the window in which missed cycles are counted.
+const SLOTS: usize = 10;
+/// Length of one: together they are a second.
+const SLOT_NS: u64 = 100_000_000;
 
-/// Grid points missed within the present second. Seconds stand end to end, counted on the grid.
+/// Grid points missed within the last second, in tenths of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Missed {
-    second_began_ns: u64,
-    count: u32,
+    counts: [u32; SLOTS],
+    slot: u64,
 }
 
 impl Missed {
     /// None yet.
     #[must_use]
     pub const fn none() -> Self {
-        Self { second_began_ns: 0, count: 0 }
+        Self { counts: [0; SLOTS], slot: 0 }
     }
 
     /// How many it were at the last pass.
     #[must_use]
-    pub const fn recently(&self) -> u32 {
-        self.count
+    pub fn recently(&self) -> u32 {
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Forgets them: what happened before an enable does not stop what it began.
+    pub(super) const fn forget(&mut self) {
+        self.counts = [0; SLOTS];
     }
 
     fn count(&mut self, wake: &Wake) -> u32 {
-        if wake.grid_ns.saturating_sub(self.second_began_ns) >= SECOND_NS {
-            self.second_began_ns = wake.grid_ns;
-            self.count = 0;
+        let slot = wake.wake_ns / SLOT_NS;
+        let passed = slot.saturating_sub(self.slot);
+        for step in 1..=passed.min(SLOTS as u64) {
+            if let Some(count) = self.counts.get_mut(place(self.slot.wrapping_add(step))) {
+                *count = 0;
+            }
         }
-        self.count = self.count.saturating_add(wake.skipped);
-        self.count
+        self.slot = slot;
+        if let Some(count) = self.counts.get_mut(place(slot)) {
+            *count = count.saturating_add(wake.skipped);
+        }
+        self.recently()
     }
+}
+
+fn place(slot: u64) -> usize {
+    slot.checked_rem(SLOTS as u64).and_then(|place| usize::try_from(place).ok()).unwrap_or(0)
 }
 
 /// After a long gap the machine comes to rest on its path, then goes on by itself: nobody knows what the

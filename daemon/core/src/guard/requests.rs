@@ -172,5 +172,6 @@ impl Guard {
         self.hold = None;
         self.reason_axis = NO_AXIS;
         self.sound_mask = 0;
+        self.missed.forget();
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn hear(
             source.generation = source.generation.wrapping_add(1);
             // A path half done belongs to the one who began it: going on is a person's decision.
             if motion.has_path() && !motion.is_complete() {
-                guard.hold.get_or_insert(Reason::SourceSilent);
+                hold_for_a_person(guard);
             }
         }
     }
@@ -89,7 +89,14 @@ pub(super) fn hear(
         events.push(EventKind::SourceChanged, u32::from(guard.source.alive), 0);
     }
     if !guard.source.alive && motion.is_stranded() {
-        guard.hold.get_or_insert(Reason::SourceSilent);
+        hold_for_a_person(guard);
+    }
+}
+
+/// Holds until a person says `resume`. A rest after a gap, which ends by itself, does not stand in for it.
+fn hold_for_a_person(guard: &mut Guard) {
+    if guard.hold.is_none_or(|reason| reason == Reason::CyclesMissed) {
+        guard.hold = Some(Reason::SourceSilent);
     }
 }
 

@@ -102,13 +102,17 @@ impl Motion {
 
     /// Compares what each drive could have reached with what it measured. The references sent in the
     /// cycle before come first into the delay line, so that guard and record speak of the same instant.
-    /// A drive that was not heard in this cycle keeps its error: old feedback is not a slow drive. After a
-    /// gap nobody's error is known, since the references of the gap are not worked out yet.
+    /// After a gap those of the gap are not worked out yet: what was found last stands until they are.
     pub fn compare(&mut self, feedback: &Feedback, skipped: u32) {
         self.delay_references();
-        if skipped > 0 {
-            return;
+        if skipped == 0 {
+            self.find_following_errors(feedback);
         }
+    }
+
+    /// Takes the errors anew. A drive that was not heard in this cycle keeps its error: old feedback is
+    /// not a slow drive.
+    pub fn find_following_errors(&mut self, feedback: &Feedback) {
         let Some(reachable) = self.delayed.last() else { return };
         for ((error, reachable), axis) in
             self.following_errors.iter_mut().zip(reachable).zip(&feedback.axes)

@@ -21,6 +21,8 @@ pub(super) struct Found {
     pub(super) run_delay_ns: u64,
     pub(super) own_threads_ns: u64,
     pub(super) steal_ns: u64,
+    /// Steal that such a window usually holds.
+    pub(super) steal_usual_ns: u64,
     pub(super) busy_permille: u32,
     pub(super) minor_faults: u64,
     pub(super) major_faults: u64,
@@ -48,6 +50,8 @@ pub(super) struct Judged {
 const STILL_NS_MIN: u64 = 40_000_000;
 /// An interrupt and what it wakes take some microseconds.
 const INTERRUPT_NS: u64 = 2_000;
+/// What one system management interrupt takes at most, where firmware is not broken altogether.
+const SMI_NS: u64 = 1_000_000;
 /// Real-time tasks are throttled after 950 of 1000 ms by default.
 const THROTTLED_PERMILLE: u32 = 930;
 
@@ -66,7 +70,7 @@ pub(super) fn judge(kind: IncidentKind, found: &Found) -> Judged {
     } else {
         let (cause, finding) = decide(found, ran_over, lost_ns);
         let measured_ns = match finding {
-            Finding::Steal => found.steal_ns,
+            Finding::Steal => found.steal_ns.min(lost_ns),
             Finding::BusLate => found.bus_late_ns,
             Finding::OwnThread => found.own_threads_ns.min(lost_ns),
             Finding::Stage => worst.map_or(lost_ns, |(_, over)| *over),
@@ -80,34 +84,43 @@ pub(super) fn judge(kind: IncidentKind, found: &Found) -> Judged {
 fn decide(found: &Found, ran_over: bool, lost_ns: u64) -> (Cause, Finding) {
     let most = |part_ns: u64| part_ns >= lost_ns / 2;
     let reads = |bit: u32| found.evidence & bit != 0;
-    // Steal first: a virtual CPU that was taken away inside a pass may be booked as used by it. It is
-    // told in whole ticks, so up to one more may have been stolen.
-    if found.steal_ns > 0 && most(found.steal_ns + TICK_NS) {
-        return (Cause::Host, Finding::Steal);
+    // What is certainly ours is no host's doing, however busy that is.
+    if found.allocations > 0 {
+        return (Cause::Own, Finding::Allocation);
     }
-    if found.smi_count > 0 {
+    if most(found.own_threads_ns) && most(found.run_delay_ns) && reads(evidence::THREAD) {
+        return (Cause::Own, Finding::OwnThread);
+    }
+    let used_over_ns = found.cpu_time_ns.saturating_sub(found.cpu_usual_ns);
+    let really_ran =
+        ran_over && reads(evidence::THREAD) && used_over_ns as f64 > 0.6 * lost_ns as f64;
+    // Steal is told in whole ticks, so up to one more may have been stolen.
+    let stolen_ns = found.steal_ns.saturating_sub(found.steal_usual_ns);
+    if stolen_ns > 0 && most(stolen_ns + TICK_NS) {
+        // A virtual CPU that was taken away inside a pass may be booked as used by it: then two causes
+        // explain the same loss, and neither is shown.
+        let both = really_ran && lost_ns < TICK_NS;
+        return if both {
+            (Cause::Unattributed, Finding::Nothing)
+        } else {
+            (Cause::Host, Finding::Steal)
+        };
+    }
+    if most(found.smi_count.saturating_mul(SMI_NS)) && found.smi_count > 0 {
         return (Cause::Host, Finding::Firmware);
     }
     if found.bus_late_ns > 0 && most(found.bus_late_ns) {
         return (Cause::Bus, Finding::BusLate);
     }
-    if found.allocations > 0 {
-        return (Cause::Own, Finding::Allocation);
-    }
     if found.minor_faults + found.major_faults > 0 && ran_over {
         return (Cause::Own, Finding::PageFault);
     }
     if most(found.run_delay_ns) && reads(evidence::THREAD) {
-        return match () {
-            () if most(found.own_threads_ns) => (Cause::Own, Finding::OwnThread),
-            () if reads(evidence::THROTTLING) && found.busy_permille >= THROTTLED_PERMILLE => {
-                (Cause::Kernel, Finding::Throttled)
-            }
-            () => (Cause::Kernel, Finding::Preempted),
-        };
+        let throttled = reads(evidence::THROTTLING) && found.busy_permille >= THROTTLED_PERMILLE;
+        let finding = if throttled { Finding::Throttled } else { Finding::Preempted };
+        return (Cause::Kernel, finding);
     }
-    let used_over_ns = found.cpu_time_ns.saturating_sub(found.cpu_usual_ns);
-    if ran_over && reads(evidence::THREAD) && used_over_ns as f64 > 0.6 * lost_ns as f64 {
+    if really_ran {
         return (Cause::Own, Finding::Stage);
     }
     if lost_ns >= STILL_NS_MIN && found.mainland_gap_ns as f64 > 0.8 * lost_ns as f64 {
@@ -184,6 +197,24 @@ mod tests {
         for (found, cause, finding) in cases {
             assert_eq!(verdict(&found), (cause, finding), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_host_that_always_steals_a_little_excuses_nothing_of_ours() {
+        let usual = Found { steal_ns: 10 * MS, steal_usual_ns: 10 * MS, ..long(2 * MS) };
+        let stage = Found { cpu_time_ns: 2 * MS, ..usual };
+        assert_eq!(verdict(&stage), (Cause::Own, Finding::Stage));
+        let thread = Found { run_delay_ns: 2 * MS, own_threads_ns: 2 * MS, ..usual };
+        let stolen = Found { steal_ns: 90 * MS, ..thread };
+        assert_eq!(verdict(&stolen), (Cause::Own, Finding::OwnThread));
+        let smi = Found { smi_count: 1, cpu_time_ns: 60 * MS, ..long(60 * MS) };
+        assert_eq!(verdict(&smi), (Cause::Own, Finding::Stage));
+    }
+
+    #[test]
+    fn a_short_pass_that_steal_and_our_own_work_explain_alike_is_nobodys() {
+        let found = Found { steal_ns: 10 * MS, cpu_time_ns: 2 * MS, ..long(2 * MS) };
+        assert_eq!(verdict(&found), (Cause::Unattributed, Finding::Nothing));
     }
 
     #[test]

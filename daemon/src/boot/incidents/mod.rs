@@ -6,7 +6,7 @@
 //! are limited in rate; causes of missed cycles are counted without a limit.
 use std::collections::VecDeque;
 
-use kadenz_lanes::{BroadcastReader, BroadcastWriter, GaugeWriter, Read};
+use kadenz_lanes::{BroadcastReader, BroadcastWriter, GaugeReader, GaugeWriter, Read};
 use shm_layout::code::{Cause, IncidentKind};
 use shm_layout::health::Health;
 use shm_layout::incident::Incident;
@@ -35,6 +35,8 @@ pub struct Watched {
     pub notes: BroadcastReader<'static>,
     /// The mainland's gauges of `Health`.
     pub gauges: GaugeWriter<'static>,
+    /// What the loop counts.
+    pub health: GaugeReader<'static>,
     /// Where incidents go.
     pub incidents: BroadcastWriter<'static>,
     /// What the loop is told of its own thread.
@@ -77,6 +79,9 @@ pub struct Incidents {
     /// Kept back since one was told.
     suppressed_in_row: u32,
     denied_seen: u32,
+    /// Missed cycles that were given a cause, or wait for one.
+    booked: u64,
+    has_lost_notes: bool,
 }
 
 /// How many incidents may be told now.
@@ -117,6 +122,8 @@ impl Incidents {
             suppressed: 0,
             suppressed_in_row: 0,
             denied_seen: crate::denied_calls(),
+            booked: 0,
+            has_lost_notes: false,
             watched,
         }
     }
@@ -127,6 +134,7 @@ impl Incidents {
         self.history.add(look);
         self.tell_counters(&look);
         self.take_notes();
+        self.book_lost();
         self.take_denied();
         self.judge_settled(look.at_ns);
     }
@@ -135,6 +143,18 @@ impl Incidents {
     pub fn finish(mut self) {
         self.look();
         self.judge_settled(u64::MAX);
+        self.book_lost();
+    }
+
+    /// Cycles missed in passes whose notes were overwritten: nothing can be shown of them.
+    fn book_lost(&mut self) {
+        if std::mem::take(&mut self.has_lost_notes) {
+            let missed = self.watched.health.get(gauge!(missed_cycles)).unwrap_or(0);
+            let lost = missed.saturating_sub(self.booked);
+            let place = Cause::Unattributed.code() as usize;
+            self.watched.gauges.add(gauge!(missed_by_cause) + place, lost);
+            self.booked += lost;
+        }
     }
 
     fn tell_counters(&mut self, look: &Look) {
@@ -161,8 +181,11 @@ impl Incidents {
                     self.take(PassNote::from_words(&words));
                 }
                 Read::Record { .. } => {}
-                // What is around a breach is told by the number of the pass, so a hole is no harm.
-                Read::Lost { .. } => self.notes.clear(),
+                // What they missed is booked below, as nobody's.
+                Read::Lost { .. } => {
+                    self.notes.clear();
+                    self.has_lost_notes = true;
+                }
                 Read::Empty => break,
             }
         }
@@ -177,6 +200,7 @@ impl Incidents {
             _ if note.wake_latency_ns() > self.watched.late_wake_ns => Some(IncidentKind::LateWake),
             _ => None,
         };
+        self.booked += u64::from(note.skipped);
         match kind {
             Some(kind) => self.waiting.push_back(Breach { kind, note }),
             // Only passes that went well tell what is usual.
@@ -246,6 +270,11 @@ impl Incidents {
             run_delay_ns: rise(|look| look.run_delay_ns),
             own_threads_ns: rise(|look| look.own_threads_ns),
             steal_ns: settled.steal_ns.saturating_sub(before.steal_ns),
+            steal_usual_ns: self.history.usual(
+                before.at_ns,
+                settled.at_ns.saturating_sub(before.at_ns),
+                |look| look.steal_ns,
+            ),
             busy_permille: self.history.busy_permille(end_ns),
             minor_faults: rise(|look| look.minor_faults),
             major_faults: rise(|look| look.major_faults),
