@@ -50,6 +50,12 @@ fn start() -> anyhow::Result<(Set, Watch)> {
     Ok((set, watch))
 }
 
+fn end(set: Set) -> anyhow::Result<()> {
+    let out = set.out().to_owned();
+    set.end()?;
+    std::fs::remove_dir_all(&out).with_context(|| out.display().to_string())
+}
+
 /// From the loop to a client that spins, in rounds beside bare iceoryx2 in the gateway's place.
 ///
 /// # Errors
@@ -68,7 +74,7 @@ pub fn loop_to_client(rounds: usize, seconds: u64, loop_cpu: usize) -> anyhow::R
         drop(watch);
         let dir = set.dir().clone();
         let (phase, ages) = on_a_thread(move || client_ages(dir, reader_cpu, seconds))?;
-        set.end()?;
+        end(set)?;
         phase_ns = phase;
         for (ratios, permille) in ratios.iter_mut().zip([500, 990]) {
             ratios.push(at(&ages, permille) as f64 / at(&raw, permille).max(1) as f64);
@@ -186,7 +192,7 @@ pub fn request_to_loop() -> anyhow::Result<Found> {
         took_ns.push(wake_of(&mut watch, answer.cycle)?.saturating_sub(sent_ns));
     }
     drop(operate);
-    set.end()?;
+    end(set)?;
     let bound_ns = PERIOD_NS + lead_ns;
     let (p99, over) = (at(&took_ns, 990), took_ns.iter().filter(|ns| **ns > bound_ns).count());
     let json = json!({
