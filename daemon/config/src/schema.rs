@@ -155,7 +155,7 @@ pub(crate) const SAVE_EVERY_MS: Whole = whole(
     "save_every_ms",
     (10, 10_000),
     "ms",
-    "set how much a power loss may cost at most, usually 100",
+    "set how often the ring is saved: about what a power loss costs, usually 100",
 );
 pub(crate) const DIRECTORY: Other =
     other("directory", "write the full path of the directory for saved recordings in quotes");

@@ -1,7 +1,7 @@
 //! Where a recording is saved to: one file, or a directory in which the oldest files give way.
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -68,14 +68,10 @@ impl Files {
         let Place::Directory { path, machine, file_bytes, limit_bytes, .. } = &self.place else {
             return;
         };
-        let prefix = format!("{machine}.");
         let mut others = Vec::new();
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let is_ours = name
-                .to_str()
-                .is_some_and(|name| name.starts_with(&prefix) && name.ends_with(SUFFIX));
-            if is_ours
+            if name.to_str().is_some_and(|name| is_ours(name, machine))
                 && entry.path() != self.path
                 && let Ok(meta) = entry.metadata()
                 && let Ok(modified) = meta.modified()
@@ -96,6 +92,19 @@ impl Files {
     }
 }
 
+/// Whether a file was named by [`Place::path`] for this machine. One that a person renamed is theirs.
+fn is_ours(name: &str, machine: &str) -> bool {
+    let middle = name
+        .strip_prefix(machine)
+        .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(SUFFIX)?.split_once('.'));
+    middle.is_some_and(|(daemon_id, number)| {
+        daemon_id.len() == 16
+            && daemon_id.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && number.len() >= 5
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
 impl Place {
     fn path(&self, number: u32) -> PathBuf {
         match self {
@@ -107,12 +116,19 @@ impl Place {
     }
 }
 
-/// Makes or empties a file and sees to it that its name outlives a power loss.
+/// Makes or empties a file and sees to it that its name outlives a power loss. What is there already is
+/// looked at before it is touched: names can be guessed, and a pipe would hold up whoever opens it.
 fn open(path: PathBuf) -> io::Result<(File, PathBuf)> {
-    let file = File::create(&path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("is no regular file; give the name of one, or of none"));
     }
+    file.set_len(0)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok((file, path))

@@ -47,7 +47,7 @@ pub fn create(
     let header = Header { ring: Some(geometry), ..super::header(machine, setup) }.to_words();
     let bytes = (header.len() + geometry.words()) as u64 * 8;
     let unfinished = dir.join(UNFINISHED);
-    let file = make(&unfinished, bytes, kept.as_deref())?;
+    let file = make(&unfinished, bytes)?;
     let first: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     file.write_all_at(&first, 0).with_context(|| unfinished.display().to_string())?;
     let words = crate::sys::map_words(&file)?;
@@ -59,9 +59,9 @@ pub fn create(
     Ok((writer, reader))
 }
 
-/// A file of `bytes`, all of them there: a write to a full tmpfs would end the loop. A kept ring gives way
-/// rather than keep the machine from starting.
-fn make(path: &Path, bytes: u64, kept: Option<&Path>) -> anyhow::Result<File> {
+/// A file of `bytes`, all of them there: a write to a full tmpfs would end the loop. Kept rings give way,
+/// also those of earlier starts, rather than keep the machine from starting.
+fn make(path: &Path, bytes: u64) -> anyhow::Result<File> {
     remove(path);
     let file = OpenOptions::new()
         .read(true)
@@ -72,9 +72,14 @@ fn make(path: &Path, bytes: u64, kept: Option<&Path>) -> anyhow::Result<File> {
         .with_context(|| path.display().to_string())?;
     let length = i64::try_from(bytes)?;
     let allocated = nix::fcntl::posix_fallocate(&file, 0, length).or_else(|error| {
-        let Some(kept) = kept else { return Err(error) };
-        log::warn!("{}: dropped, there is no room for two rings", kept.display());
-        remove(kept);
+        let kept = path.parent().map(kept_rings).unwrap_or_default();
+        if kept.is_empty() {
+            return Err(error);
+        }
+        for ring in kept {
+            log::warn!("{}: dropped, there is no room for two rings", ring.display());
+            remove(&ring);
+        }
         nix::fcntl::posix_fallocate(&file, 0, length)
     });
     allocated.with_context(|| {
