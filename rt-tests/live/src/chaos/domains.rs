@@ -1,6 +1,8 @@
 //! Whatever a client's user can do to the files of its domain: tree and shared memory.
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -75,8 +77,26 @@ fn bursts(stage: &mut Stage, hand: &mut Hand<'_>, role: Role, deed: Deed) -> any
     Ok(())
 }
 
+/// Opens a file of the domain for writing, and nothing that a link in its place leads to: what these attacks do ends
+/// where the domain ends.
+fn open_itself(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+}
+
+/// Sets the mode of a file or folder of the domain; a link is left as it is.
+pub(super) fn set_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    // Opened without reading and without following, so that nothing can be put in its place in between.
+    let flags = nix::libc::O_PATH | nix::libc::O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_symlink() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    let place = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::set_permissions(place, Permissions::from_mode(mode))
+}
+
 fn scribble(path: &Path, random: &mut Random) -> std::io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
+    let file = open_itself(path)?;
     let length = file.metadata()?.len().max(8);
     // A few words, or a third of all there is.
     let words = if random.percent(70) { random.within(1, 8) } else { (length / 24).min(20_000) };
@@ -92,9 +112,9 @@ fn truncate(path: &Path, random: &mut Random) -> std::io::Result<()> {
     if random.percent(20) {
         // A new, empty file where the old one stood.
         fs::remove_file(path)?;
-        return File::create(path).map(|_| ());
+        return File::create_new(path).map(|_| ());
     }
-    let file = OpenOptions::new().write(true).open(path)?;
+    let file = open_itself(path)?;
     let length = file.metadata()?.len();
     let odd = random.below(length.max(2)) | 1;
     file.set_len(*random.pick(&[0, 0, 1, 7, odd, length + 4_097]))
@@ -110,13 +130,13 @@ fn misplace(path: &Path, random: &mut Random) -> std::io::Result<()> {
         1 => remove(path).and_then(|()| fs::create_dir(path)),
         2 => {
             remove(path)?;
-            symlink(*random.pick(&["/nowhere", "/etc/passwd", ".", "/dev/zero"]), path)
+            // To itself, or to nothing: never to anything that stands outside the domain.
+            let own = path.file_name().unwrap_or_default();
+            let nowhere = OsStr::new("nowhere");
+            symlink(*random.pick(&[own, nowhere]), path)
         }
         3 => fs::rename(path, path.with_extension("moved")),
-        4 => fs::set_permissions(
-            path,
-            Permissions::from_mode(*random.pick(&[0, 0o400, 0o777, 0o1000])),
-        ),
+        4 => set_mode(path, *random.pick(&[0, 0o400, 0o777, 0o1000])),
         _ => fs::create_dir_all(path.with_extension("junk").join("deep").join("deeper")),
     }
 }
@@ -138,4 +158,31 @@ pub(super) fn misplace_view(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::R
 }
 pub(super) fn misplace_plan(stage: &mut Stage, hand: &mut Hand<'_>) -> anyhow::Result<()> {
     bursts(stage, hand, Role::Plan, misplace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_deed_follows_a_link_out_of_the_domain() {
+        let place = std::env::temp_dir().join(format!("kadenz-deeds-{}", std::process::id()));
+        fs::create_dir_all(place.join("domain")).unwrap();
+        let (outside, link) = (place.join("outside"), place.join("domain/link"));
+        let mut random = Random::stream(1, "deeds");
+        for deed in [scribble, truncate, misplace] {
+            for _ in 0..200 {
+                fs::write(&outside, "as it was, and long enough for every deed").unwrap();
+                fs::set_permissions(&outside, Permissions::from_mode(0o640)).unwrap();
+                let _none_before = fs::remove_file(&link).or_else(|_| fs::remove_dir_all(&link));
+                symlink(&outside, &link).unwrap();
+                let _refused_or_done = deed(&link, &mut random);
+                let text = fs::read_to_string(&outside).unwrap();
+                assert_eq!(text, "as it was, and long enough for every deed");
+                let mode = fs::metadata(&outside).unwrap().permissions().mode();
+                assert_eq!(mode & 0o7777, 0o640);
+            }
+        }
+        fs::remove_dir_all(&place).unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! A machine with a user for each role, and what these users, others and root can do to it.
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
@@ -9,7 +9,7 @@ use shm_layout::code::Role;
 
 use super::Hand;
 use super::crowd::{Client, gather, pass_ms};
-use super::domains::files_of;
+use super::domains::{files_of, set_mode};
 use super::stage::{Scenery, Stage};
 use crate::binary;
 
@@ -103,8 +103,8 @@ pub(super) fn foreign_files(hand: &mut Hand<'_>) -> anyhow::Result<()> {
                     let Some(file) = (!files.is_empty()).then(|| hand.random.pick(&files)) else {
                         break;
                     };
-                    let _gone = chown(file, Some(stranger), Some(Gid::from_raw(0).as_raw()));
-                    let _gone = fs::set_permissions(file, fs::Permissions::from_mode(0o600));
+                    let _gone = lchown(file, Some(stranger), Some(Gid::from_raw(0).as_raw()));
+                    let _gone = set_mode(file, 0o600);
                     hand.did(1, 0);
                     pass_ms(hand.random.within(1, 40));
                 }
