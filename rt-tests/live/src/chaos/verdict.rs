@@ -59,6 +59,8 @@ pub struct Evidence {
     /// First cycle of the attack, and the first after it.
     #[serde(skip)]
     pub cycles: Range<u64>,
+    /// Jumps an observer saw. Of a scribbled domain that says nothing of the axes: the recording does.
+    pub jumps_seen: u64,
     /// Share of its cycles in which some axis was above half speed, %.
     pub at_speed_percent: u64,
     /// Whether the axes may come to rest on the path in it.
@@ -108,6 +110,11 @@ impl Evidence {
 
     /// Takes what a recording shows of the cycles of this attack.
     pub fn take_motion(&mut self, motion: &Motion) {
+        if motion.cycles == 0 && self.jumps_seen > 0 {
+            let jumps = self.jumps_seen;
+            self.failures
+                .push(format!("G2: nothing was recorded, and an observer saw {jumps} jumps"));
+        }
         for (cycle, what) in motion.found.iter().filter(|(cycle, _)| self.cycles.contains(cycle)) {
             self.motion_count += 1;
             if self.motion.len() < TOLD_MAX {

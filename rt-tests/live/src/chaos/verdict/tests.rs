@@ -135,6 +135,16 @@ fn one_own_missed_cycle_breaks_a_promise_and_a_hosts_hundred_do_not() {
 }
 
 #[test]
+fn what_an_observer_sees_counts_where_nothing_was_recorded() {
+    let mut unrecorded = Evidence { jumps_seen: 2, ..evidence() };
+    unrecorded.take_motion(&Motion::default());
+    assert!(unrecorded.judge().iter().any(|words| words.contains("saw 2 jumps")));
+    let mut recorded = Evidence { jumps_seen: 2, ..evidence() };
+    recorded.take_motion(&Motion { cycles: 9, ..Motion::default() });
+    assert!(recorded.judge().is_empty());
+}
+
+#[test]
 fn leaks_and_trespasses_of_the_loop_are_broken_promises() {
     let leaks = [
         Evidence { leaked_fds: vec!["process 7, descriptor 9: socket".into()], ..evidence() },
