@@ -110,7 +110,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let ready = host::prepare(&machine, dir.as_path()).or_fail(EX_OSERR)?;
 
     let setup = described::setup(&machine, daemon_id());
-    let lanes = outlets::create(&machine, &setup, &WISH).or_fail(EX_OSERR)?;
+    let lanes = outlets::create(&machine, &setup, &WISH, ready.cpu).or_fail(EX_OSERR)?;
     let health = lanes.health;
     let server = Server::bind(dir.clone(), lanes.roles, lanes.offer).or_fail(EX_OSERR)?;
     let record = options.record.as_deref();

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::Pid;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
@@ -31,8 +33,10 @@ pub(crate) fn hide_from_proc() -> Result<(), Failure> {
     prctl::set_dumpable(false).map_err(host("PR_SET_DUMPABLE", "this is a kernel error"))
 }
 
-/// Takes `SCHED_FIFO` at `priority` where permitted (0 asks for none), with a bound on runaway.
-pub(crate) fn schedule(priority: u8) -> Result<(), Failure> {
+/// Keeps off the loop's CPU; takes `SCHED_FIFO` at `priority` where permitted (0 asks for none), with a bound on
+/// runaway. Threads that are started later inherit it.
+pub(crate) fn schedule(priority: u8, loop_cpu: u16) -> Result<(), Failure> {
+    leave_to_the_loop(loop_cpu)?;
     prctl::set_timerslack(TIMER_SLACK_NS)
         .map_err(host("PR_SET_TIMERSLACK", "this is a kernel error"))?;
     if priority == 0 {
@@ -49,6 +53,18 @@ pub(crate) fn schedule(priority: u8) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Keeps this thread, and those it starts, off the loop's CPU where there is another: in a kernel that does not
+/// preempt itself a system call there holds the loop up, whatever the priorities.
+fn leave_to_the_loop(loop_cpu: u16) -> Result<(), Failure> {
+    let refused = || host("CPU affinity", "allow sched_setaffinity, and a CPU beside the loop's");
+    let mut others = sched_getaffinity(Pid::from_raw(0)).map_err(refused())?;
+    others.unset(usize::from(loop_cpu)).map_err(refused())?;
+    if (0..CpuSet::count()).all(|other| !others.is_set(other).unwrap_or(false)) {
+        return Ok(());
+    }
+    sched_setaffinity(Pid::from_raw(0), &others).map_err(refused())
 }
 
 /// Denies this thread and those it starts later every call that could break a lane's promises.
@@ -113,7 +129,36 @@ mod tests {
     use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
     use nix::sys::mman::{MmapAdvise, madvise};
     use nix::sys::uio::process_vm_readv;
-    use nix::unistd::Pid;
+
+    /// CPUs that this thread may use.
+    fn allowed() -> Vec<usize> {
+        let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_thread_keeps_every_cpu_but_the_loops_and_the_loops_where_it_is_the_only_one() {
+        // On a thread of its own: affinities are a thread's.
+        std::thread::spawn(|| {
+            let mut cpus = allowed();
+            let absent = (0..CpuSet::count()).find(|cpu| !cpus.contains(cpu)).unwrap();
+            leave_to_the_loop(u16::try_from(absent).unwrap()).unwrap();
+            assert_eq!(allowed(), cpus);
+            // BOUND: one CPU fewer each time.
+            while let [others @ .., last] = cpus.as_slice()
+                && !others.is_empty()
+            {
+                leave_to_the_loop(u16::try_from(*last).unwrap()).unwrap();
+                let inherited = std::thread::spawn(allowed).join().unwrap();
+                assert_eq!(inherited, others);
+                cpus = inherited;
+            }
+            leave_to_the_loop(u16::try_from(cpus[0]).unwrap()).unwrap();
+            assert_eq!(allowed(), cpus);
+        })
+        .join()
+        .unwrap();
+    }
 
     const CALL_ENV: &str = "CONFINE_TEST_CALL";
 

@@ -129,6 +129,7 @@ mod tests {
             out_offset_ns: 0,
             in_lead_ns: 0,
             gateway_priority_fifo: 0,
+            loop_cpu: 0,
             daemon_id: 0,
         };
         Grant { token: Token::from_number(token), role: Role::View, terms }

@@ -69,7 +69,7 @@ fn life(args: &Args) -> Result<(), Failure> {
 
     let outbound = Outbound::open(outbound, &grant.terms)?;
     let inbound = inbound.map(lanes::open_inbound).transpose()?;
-    confine::schedule(grant.terms.gateway_priority_fifo)?;
+    confine::schedule(grant.terms.gateway_priority_fifo, grant.terms.loop_cpu)?;
     confine::deny_system_calls()?;
 
     let mut work = Work::open(&dir, &grant, outbound, inbound)?;

@@ -105,6 +105,7 @@ mod tests {
         out_offset_ns: 150_000,
         in_lead_ns: 50_000,
         gateway_priority_fifo: 0,
+        loop_cpu: 0,
         daemon_id: 0,
     };
     const START_NS: u64 = 5_000_000_000;

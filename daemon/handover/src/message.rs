@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use shm_layout::code::Role;
 use shm_layout::{AXES_MAX, LAYOUT_HASH, VERSION_MAJOR, VERSION_MINOR};
 
+/// CPUs that a kernel's affinity mask names, as the C library's `CPU_SETSIZE` has it.
+const CPUS_MAX: u16 = 1024;
 /// Longest line either side reads.
 pub(crate) const LINE_BYTES_MAX: usize = 2048;
 /// What a gateway says, with a line feed, once its first pass is done.
@@ -66,6 +68,8 @@ pub struct Terms {
     pub in_lead_ns: u64,
     /// `SCHED_FIFO` priority of gateways, 1 to 99, below the loop's; 0 asks for none.
     pub gateway_priority_fifo: u8,
+    /// CPU of the loop, 0 to 1023; a gateway keeps off it where it may use another.
+    pub loop_cpu: u16,
     /// Random number of this life of the daemon.
     pub daemon_id: u64,
 }
@@ -94,6 +98,10 @@ impl Terms {
         if self.gateway_priority_fifo > 99 {
             let priority = self.gateway_priority_fifo;
             return Err(format!("gateway_priority_fifo {priority}: 0 to 99 are possible"));
+        }
+        if self.loop_cpu >= CPUS_MAX {
+            let cpu = self.loop_cpu;
+            return Err(format!("loop_cpu {cpu}: 0 to {} are possible", CPUS_MAX - 1));
         }
         Ok(())
     }
@@ -174,6 +182,7 @@ mod tests {
         out_offset_ns: 150_000,
         in_lead_ns: 50_000,
         gateway_priority_fifo: 40,
+        loop_cpu: 1023,
         daemon_id: u64::MAX,
     };
 
@@ -208,6 +217,7 @@ mod tests {
             (Terms { out_offset_ns: 1_000_000, ..TERMS }, "out_offset_ns 1000000"),
             (Terms { in_lead_ns: u64::MAX, ..TERMS }, "in_lead_ns"),
             (Terms { gateway_priority_fifo: 100, ..TERMS }, "gateway_priority_fifo 100"),
+            (Terms { loop_cpu: 1024, ..TERMS }, "loop_cpu 1024"),
         ];
         assert_eq!(TERMS.check(), Ok(()));
         for (terms, place) in broken {

@@ -31,6 +31,7 @@ const TERMS: Terms = Terms {
     out_offset_ns: 150_000,
     in_lead_ns: 50_000,
     gateway_priority_fifo: 0,
+    loop_cpu: 0,
     daemon_id: 42,
 };
 

@@ -36,11 +36,16 @@ pub struct Outlets {
     pub roles: RoleTable,
 }
 
-/// Creates and seals the lanes, writes the catalog.
+/// Creates and seals the lanes, writes the catalog. Gateways are told to keep off `loop_cpu`.
 ///
 /// # Errors
 /// What the kernel refuses (memory, seals), or a role's user or group that does not exist.
-pub fn create(machine: &Machine, setup: &Setup, wish: &'static Wish) -> anyhow::Result<Outlets> {
+pub fn create(
+    machine: &Machine,
+    setup: &Setup,
+    wish: &'static Wish,
+    loop_cpu: usize,
+) -> anyhow::Result<Outlets> {
     let axis_count = setup.axis_count;
     let outbound =
         Lanes::create("kadenz-outbound", outbound_layout(axis_count)?, Sealing::Outbound)?;
@@ -72,6 +77,7 @@ pub fn create(machine: &Machine, setup: &Setup, wish: &'static Wish) -> anyhow::
         out_offset_ns: header.out_offset_ns,
         in_lead_ns: header.in_lead_ns,
         gateway_priority_fifo: machine.gateways.priority_fifo,
+        loop_cpu: u16::try_from(loop_cpu).context("the loop's CPU")?,
         daemon_id: setup.daemon_id,
     };
     Ok(Outlets {

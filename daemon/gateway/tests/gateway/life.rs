@@ -12,7 +12,7 @@ use nix::unistd::{Pid, geteuid};
 use shm_layout::code::Role;
 
 use crate::domain::join;
-use crate::machine::Machine;
+use crate::machine::{Machine, allowed_cpus, loop_cpu};
 
 const NOBODY: u32 = 65534;
 
@@ -72,6 +72,23 @@ fn the_service_manager_is_told_ready_and_then_alive() {
     assert_eq!(hear(), "READY=1");
     for _ in 0..3 {
         assert_eq!(hear(), "WATCHDOG=1");
+    }
+}
+
+#[test]
+fn every_thread_of_a_gateway_leaves_the_loops_cpu_to_the_loop() {
+    let machine = Machine::start(RoleTable::one_user());
+    let mut left = allowed_cpus(Pid::from_raw(0));
+    if left.len() > 1 {
+        left.retain(|cpu| *cpu != usize::from(loop_cpu()));
+    }
+    for (count, role) in ["view", "plan", "operate"].into_iter().enumerate() {
+        let gateway = machine.gateway(role);
+        machine.wait_ready(count + 1);
+        for thread in fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap() {
+            let thread = thread.unwrap().file_name().to_string_lossy().parse().unwrap();
+            assert_eq!(allowed_cpus(Pid::from_raw(thread)), left, "{role}, thread {thread}");
+        }
     }
 }
 

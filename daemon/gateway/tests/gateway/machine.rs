@@ -15,6 +15,8 @@ use kadenz_handover::{
 use kadenz_lanes::{Lanes, Read, Sealing};
 use kadenz_link::clock::now_ns;
 use kadenz_paths::RuntimeDir;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use shm_layout::catalog::{CatalogAxis, CatalogHeader};
 use shm_layout::code::{EventKind, Outcome, RequestKind};
 use shm_layout::event::Event;
@@ -53,6 +55,18 @@ pub struct Machine {
     _parent: tempfile::TempDir,
 }
 
+/// The stand-in's CPU for a loop it does not have: the last that gateways may use, as with kadenzd.
+pub fn loop_cpu() -> u16 {
+    let last = allowed_cpus(Pid::from_raw(0)).pop().expect("a CPU");
+    u16::try_from(last).expect("few CPUs")
+}
+
+/// CPUs that a thread may use, ascending.
+pub fn allowed_cpus(thread: Pid) -> Vec<usize> {
+    let allowed = sched_getaffinity(thread).expect("a living thread");
+    (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect()
+}
+
 fn terms() -> Terms {
     Terms {
         axis_count: u16::try_from(AXES).expect("few axes"),
@@ -60,6 +74,7 @@ fn terms() -> Terms {
         out_offset_ns: 300_000,
         in_lead_ns: 200_000,
         gateway_priority_fifo: 40,
+        loop_cpu: loop_cpu(),
         daemon_id: DAEMON_ID,
     }
 }
