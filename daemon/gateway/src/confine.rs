@@ -92,11 +92,12 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
             value,
         )?])
     };
-    // Zeroing a lane's pages, sealing it against its own writer, reaching into other processes of
-    // the same user, and io_uring, which would do the first without a call of that name.
+    // Zeroing a lane's pages, moving them from under the loop's locked mapping (a mapping for reading
+    // is enough for that), sealing a lane against its own writer, reaching into other processes of the
+    // same user, and io_uring, which would do the first two without a call of that name.
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = [
         (libc::SYS_fallocate, vec![]),
-        (libc::SYS_madvise, vec![when(2, libc::MADV_REMOVE)?]),
+        (libc::SYS_madvise, vec![when(2, libc::MADV_REMOVE)?, when(2, libc::MADV_COLLAPSE)?]),
         (libc::SYS_process_madvise, vec![]),
         (libc::SYS_fcntl, vec![when(1, libc::F_ADD_SEALS)?]),
         (libc::SYS_ptrace, vec![]),
@@ -127,7 +128,6 @@ mod tests {
     use std::process::Command;
 
     use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
-    use nix::sys::mman::{MmapAdvise, madvise};
     use nix::sys::uio::process_vm_readv;
 
     /// CPUs that this thread may use.
@@ -163,12 +163,12 @@ mod tests {
     const CALL_ENV: &str = "CONFINE_TEST_CALL";
 
     #[expect(unsafe_code, reason = "advice on a page of our own that nobody uses")]
-    fn advise(advice: MmapAdvise) {
+    fn advise(advice: libc::c_int) {
         let pages = vec![0_u8; 3 * 4096];
         let address = pages.as_ptr().addr().next_multiple_of(4096) - pages.as_ptr().addr();
-        let page = std::ptr::NonNull::from(&pages[address]).cast();
+        let page = std::ptr::from_ref(&pages[address]).cast_mut().cast();
         // SAFETY: a whole page inside a vector that is not read again.
-        let _refused_is_fine = unsafe { madvise(page, 4096, advice) };
+        let _refused_is_fine = unsafe { libc::madvise(page, 4096, advice) };
     }
 
     #[test]
@@ -180,9 +180,10 @@ mod tests {
             "fallocate" => drop(fallocate(&file, FallocateFlags::empty(), 0, 1)),
             "add_seals" => drop(fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SEAL))),
             "process_vm_readv" => drop(process_vm_readv(Pid::this(), &mut [], &[])),
-            "madvise_remove" => advise(MmapAdvise::MADV_REMOVE),
+            "madvise_remove" => advise(libc::MADV_REMOVE),
+            "madvise_collapse" => advise(libc::MADV_COLLAPSE),
             "get_seals" => drop(fcntl(&file, FcntlArg::F_GET_SEALS)),
-            "madvise_normal" => advise(MmapAdvise::MADV_NORMAL),
+            "madvise_normal" => advise(libc::MADV_NORMAL),
             other => panic!("{other}"),
         }
     }
@@ -195,7 +196,9 @@ mod tests {
             command.args(["--exact", test, "--ignored"]).env(CALL_ENV, call);
             command.output().unwrap().status
         };
-        for denied in ["fallocate", "add_seals", "process_vm_readv", "madvise_remove"] {
+        let denied =
+            ["fallocate", "add_seals", "process_vm_readv", "madvise_remove", "madvise_collapse"];
+        for denied in denied {
             assert_eq!(child(denied).signal(), Some(libc::SIGSYS), "{denied}");
         }
         for allowed in ["get_seals", "madvise_normal"] {

@@ -25,10 +25,12 @@ const WORDS_MAX: usize = 1 << 27;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sealing {
     /// The owner alone, through the mapping it made before sealing; nobody else ever, root
-    /// included: not by mapping, writing, or punching holes.
+    /// included: not by mapping, writing, or punching holes. Whoever can read it can have the kernel
+    /// collapse it into huge pages (`MADV_COLLAPSE`): nothing of what it says changes, and the owner
+    /// pays one minor fault per page, once.
     Outbound,
     /// The peer it is handed to; the owner maps it read-only. Size is fixed; the peer can still
-    /// punch holes, which reads as zeros and costs the owner a page fault.
+    /// punch holes, which reads as zeros and costs the owner a page fault, or collapse it as above.
     Inbound,
 }
 
