@@ -16,6 +16,9 @@ use crate::operate::seats::Seat;
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Answers kept for a client that does not read them.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
+/// How long answers may lie unread before the client is parted with: what it asked meanwhile counts
+/// against all of its user. One that reads is through in a pass or two.
+pub(crate) const UNREAD_NS_MAX: u64 = 1_000_000_000;
 /// Read in one pass.
 const READ_BYTES: usize = 4096;
 
@@ -36,6 +39,8 @@ pub(crate) struct Client {
     /// Bytes of `input` known to hold no line feed.
     scanned: usize,
     output: Vec<u8>,
+    /// Since when something has been in `output`, as far as that was looked at.
+    unread_since_ns: Option<u64>,
     /// It will say nothing more; it may still read.
     has_ended: bool,
     is_broken: bool,
@@ -56,6 +61,7 @@ impl Client {
             input: Vec::new(),
             scanned: 0,
             output: Vec::new(),
+            unread_since_ns: None,
             has_ended: false,
             is_broken: false,
         })
@@ -124,6 +130,16 @@ impl Client {
         }
     }
 
+    /// Whether it has left answers lying for too long; asked in every pass.
+    pub(crate) fn is_deaf(&mut self, now_ns: u64) -> bool {
+        if self.output.is_empty() {
+            self.unread_since_ns = None;
+            return false;
+        }
+        let since_ns = *self.unread_since_ns.get_or_insert(now_ns);
+        now_ns.saturating_sub(since_ns) > UNREAD_NS_MAX
+    }
+
     /// Wishes and questions that have no answer yet.
     pub(crate) fn outstanding(&self) -> usize {
         self.waiting.len() + self.posted.len() + self.looks.len()
@@ -162,4 +178,32 @@ impl AsFd for Client {
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_in_time_is_kept_and_who_does_not_is_not() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut client = Client::accepted(ours, 0, 0).unwrap();
+        let line = "x".repeat(UNREAD_BYTES_MAX);
+        // BOUND: a socket takes so much and no more.
+        while client.has_read() {
+            client.say(&line);
+            client.flush();
+        }
+        assert!(!client.is_deaf(5));
+        assert!(!client.is_deaf(5 + UNREAD_NS_MAX));
+        assert!(client.is_deaf(6 + UNREAD_NS_MAX));
+        let mut bytes = vec![0; UNREAD_BYTES_MAX];
+        // BOUND: the other end takes what there is.
+        while !client.has_read() {
+            theirs.read_exact(&mut bytes[..1024]).unwrap();
+            client.flush();
+        }
+        assert!(!client.is_deaf(7 + UNREAD_NS_MAX));
+        assert!(!client.is_over());
+    }
 }

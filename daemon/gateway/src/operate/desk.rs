@@ -77,7 +77,7 @@ impl Desk {
         if somebody_knocks {
             self.welcome(now_ns);
         }
-        self.settle();
+        self.settle(now_ns);
     }
 
     /// The pass after the loop's publish: answers from the loop, and those that never came.
@@ -101,7 +101,7 @@ impl Desk {
             self.tell(asker, &failed(&Refusal { id: Some(asker.id), error }));
         }
         self.show(outbound, now_ns);
-        self.settle();
+        self.settle(now_ns);
     }
 
     /// Lines and connections that were refused.
@@ -291,15 +291,18 @@ impl Desk {
         log::debug!("request {request_id:#018x}: {} by uid {peer_uid}", wish.kind.word());
     }
 
-    /// Sends what can be sent and parts with those that are through.
-    fn settle(&mut self) {
-        let pending = &mut self.pending;
+    /// Sends what can be sent and parts with those that are through, or do not read.
+    fn settle(&mut self, now_ns: u64) {
+        let (pending, refused) = (&mut self.pending, &mut self.refused);
         self.clients.retain_mut(|(key, client)| {
             client.flush();
-            if client.is_over() {
+            let is_deaf = client.is_deaf(now_ns);
+            *refused += u64::from(is_deaf);
+            let parts = is_deaf || client.is_over();
+            if parts {
                 pending.forget(*key);
             }
-            !client.is_over()
+            !parts
         });
     }
 }

@@ -246,6 +246,25 @@ fn whoever_may_request_is_told_how_the_machine_stands_without_asking_the_loop() 
     assert!(machine.seen.lock().unwrap().requests.is_empty());
 }
 
+#[test]
+fn who_asks_for_the_status_and_does_not_read_it_takes_nothing_from_its_user_for_long() {
+    let (machine, _gateway) = start();
+    let (mut deaf, mut other) = (Person::at(&machine), Person::at(&machine));
+    let status = |id: u64| format!(r#"{{"id":{id},"request":"status"}}"#);
+    let is_refused = |answer: Value| {
+        answer["error"].as_str().is_some_and(|error| error.starts_with("16 requests of uid"))
+    };
+    // Until the socket is full of answers and 16 questions lie behind them.
+    let filled = (0..20_000).any(|id| {
+        deaf.say(&status(id));
+        is_refused(other.ask(&status(id)))
+    });
+    assert!(filled, "it was answered for ever");
+    let served = (0..60_000).any(|id| !is_refused(other.ask(&status(id))));
+    assert!(served, "held up for ever");
+    std::io::copy(&mut deaf.stream, &mut std::io::sink()).expect("the end of its connection");
+}
+
 /// Whether one of many who come for a stop gets it.
 fn is_served_in_the_end(machine: &Machine) -> bool {
     (0..20_000).any(|_| {
