@@ -42,7 +42,7 @@ impl Intake {
         node: &DomainNode,
         lanes: &Lanes,
         axis_count: usize,
-        period_ns: u64,
+        (period_ns, lease_ns): (u64, u64),
     ) -> Result<Self, Failure> {
         let service = knots::service(node, Side::Gateway)?;
         let mailbox = |slot| -> Result<Mailbox, Failure> {
@@ -53,7 +53,7 @@ impl Intake {
             reader: knots::reader(&service)?,
             _service: service,
             mailboxes: (0..SOURCES_MAX).map(mailbox).collect::<Result<_, _>>()?,
-            sources: Sources::new(period_ns),
+            sources: Sources::new(period_ns, lease_ns),
             round: Vec::with_capacity(SAMPLES_PER_ROUND),
             axis_count,
             counts: OwnCounts::default(),

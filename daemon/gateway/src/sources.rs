@@ -8,7 +8,7 @@ use crate::rate::Bucket;
 /// For this long after its last batch a source's life can be claimed by no other publisher.
 const IDLE_NS: u64 = 1_000_000_000;
 /// A source that has sent nothing for this long gives its mailbox to the next that asks, if it is the
-/// one silent for longest: twenty leases of 10 ms, four of the default 50 ms. Its lease is over by then.
+/// one silent for longest, and if its lease is over: four leases of the default 50 ms.
 const SILENT_NS: u64 = 200_000_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -35,12 +35,14 @@ pub(crate) enum Verdict {
 pub(crate) struct Sources {
     holders: [Option<Holder>; SOURCES_MAX],
     period_ns: u64,
+    /// From when on a silent source gives its mailbox: never while it may still hold its lease.
+    silent_ns: u64,
 }
 
 impl Sources {
-    /// Nobody holds one yet; for a loop of this period.
-    pub(crate) fn new(period_ns: u64) -> Self {
-        Self { holders: [None; SOURCES_MAX], period_ns }
+    /// Nobody holds one yet; for a loop of this period and this lease.
+    pub(crate) fn new(period_ns: u64, lease_ns: u64) -> Self {
+        Self { holders: [None; SOURCES_MAX], period_ns, silent_ns: lease_ns.max(SILENT_NS) }
     }
 
     /// Where a batch of `publisher` goes that has just come under `source_id`. Who claims the life of a
@@ -70,7 +72,7 @@ impl Sources {
         let heard_ns =
             |slot: &usize| self.holders.get(*slot).copied().flatten().map(|one| one.heard_ns);
         let idle = |heard_ns: Option<u64>| {
-            heard_ns.is_none_or(|heard_ns| now_ns.saturating_sub(heard_ns) >= SILENT_NS)
+            heard_ns.is_none_or(|heard_ns| now_ns.saturating_sub(heard_ns) >= self.silent_ns)
         };
         (0..SOURCES_MAX).filter(|slot| idle(heard_ns(slot))).min_by_key(heard_ns)
     }
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn who_claims_the_life_of_a_living_source_gets_no_mailbox_and_takes_none() {
-        let mut sources = Sources::new(1_000_000);
+        let mut sources = Sources::new(1_000_000, 50_000_000);
         assert_eq!(under(&mut sources, 7, 70, 0), Some(0));
         assert_eq!(under(&mut sources, 8, 70, IDLE_NS - 1), None);
         assert_eq!(under(&mut sources, 8, 80, IDLE_NS - 1), Some(1));
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_source_keeps_its_mailbox_and_two_sources_never_share_one() {
-        let mut sources = Sources::new(1_000_000);
+        let mut sources = Sources::new(1_000_000, 50_000_000);
         assert_eq!(mailbox(&mut sources, 7, 0), Some(0));
         assert_eq!(mailbox(&mut sources, 8, 0), Some(1));
         assert_eq!(mailbox(&mut sources, 7, IDLE_NS * 10), Some(0));
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_taken_over_only_from_a_source_that_has_been_idle() {
-        let mut sources = Sources::new(1_000_000);
+        let mut sources = Sources::new(1_000_000, 50_000_000);
         for publisher in 0..4 {
             assert!(mailbox(&mut sources, publisher, u64::from(publisher == 2)).is_some());
         }
@@ -137,8 +139,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_longer_than_that_time_keeps_its_mailbox_until_it_is_over() {
+        let lease_ns = 3 * SILENT_NS;
+        let mut sources = Sources::new(1_000_000, lease_ns);
+        for publisher in 0..4 {
+            assert!(mailbox(&mut sources, publisher, 0).is_some());
+        }
+        assert_eq!(mailbox(&mut sources, 9, lease_ns - 1), None);
+        assert_eq!(mailbox(&mut sources, 9, lease_ns), Some(0));
+    }
+
+    #[test]
     fn a_source_that_sends_too_fast_keeps_its_mailbox_and_costs_the_other_nothing() {
-        let mut sources = Sources::new(1_000_000);
+        let mut sources = Sources::new(1_000_000, 50_000_000);
         let mut verdicts = Vec::new();
         for n in 0..1000_u64 {
             let now_ns = n * 10_000;
@@ -157,7 +170,7 @@ mod tests {
         fn within_that_time_no_mailbox_changes_hands(
             heard in proptest::collection::vec((0..10_u128, 0..SILENT_NS / 64), 1..64),
         ) {
-            let (mut sources, mut now_ns) = (Sources::new(1_000_000), 0);
+            let (mut sources, mut now_ns) = (Sources::new(1_000_000, 50_000_000), 0);
             let mut seen = std::collections::HashMap::new();
             for (publisher, pause_ns) in heard {
                 now_ns += pause_ns;

@@ -60,7 +60,8 @@ impl Work {
         let duty = match (grant.role, inbound) {
             (Role::View, None) => Duty::Domain(Box::new(Domain::open(dir, grant, None)?)),
             (Role::Plan, Some(lanes)) => {
-                Duty::Domain(Box::new(Domain::open(dir, grant, Some(&lanes))?))
+                let lease_ns = outbound.catalog().0.lease_ns;
+                Duty::Domain(Box::new(Domain::open(dir, grant, Some((&lanes, lease_ns)))?))
             }
             (Role::Operate, Some(lanes)) => {
                 Duty::Operate(Box::new(Desk::open(dir, grant, &lanes)?))
@@ -158,14 +159,20 @@ impl Work {
 }
 
 impl Domain {
-    fn open(dir: &RuntimeDir, grant: &Grant, lanes: Option<&Lanes>) -> Result<Self, Failure> {
+    /// Opens the domain; with what is to be copied in, if anything, and the lease of its sources, ns.
+    fn open(
+        dir: &RuntimeDir,
+        grant: &Grant,
+        inbound: Option<(&Lanes, u64)>,
+    ) -> Result<Self, Failure> {
         let place = epoch::prepare(dir, grant)?;
         let axis_count = usize::from(grant.terms.axis_count);
         let node = node(&place, "gateway", Side::Gateway)?;
         epoch::close_to_others(&place);
         let broadcast = Broadcast::open(&node, axis_count)?;
-        let intake = lanes
-            .map(|lanes| Intake::open(&node, lanes, axis_count, grant.terms.period_ns))
+        let period_ns = grant.terms.period_ns;
+        let intake = inbound
+            .map(|(lanes, lease_ns)| Intake::open(&node, lanes, axis_count, (period_ns, lease_ns)))
             .transpose()?;
         Ok(Self { canary: None, intake, broadcast, place, _node: node })
     }
