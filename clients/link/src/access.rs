@@ -1,11 +1,11 @@
 //! Whether this process may enter a role's domain, asked before any iceoryx2 call: a foreign user would
 //! create files in it before failing, and root would silently get no samples (measured 2026-11-21).
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use kadenz_paths::{RuntimeDir, Token};
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::{
     AccessFlags, Gid, Group, Uid, User, faccessat, geteuid, getuid, setgid, setgroups, setuid,
 };
@@ -175,7 +175,15 @@ pub fn give_dir(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     fs::create_dir(path)?;
-    chown(path, Some(uid), Some(gid))
+    give_away(path, uid, gid)
+}
+
+/// Gives a directory away, and nothing that somebody has put in its place: whoever may write to its
+/// parent can swap it for a link at any time.
+fn give_away(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    let only_a_dir = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
+    let dir = fs::OpenOptions::new().read(true).custom_flags(only_a_dir).open(path)?;
+    fchown(dir, Some(uid), Some(gid))
 }
 
 /// What somebody can do who may not connect to `socket`, in words.
@@ -223,6 +231,7 @@ fn known_name(uid: Uid) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::getegid;
 
     fn temporary() -> RuntimeDir {
         let path = format!("/dev/shm/kdzaccess{}", std::process::id());
@@ -240,6 +249,21 @@ mod tests {
         assert!(words.contains(&format!("we are uid {}", owner + 1)), "{words}");
         assert!(words.contains("sudo -u"), "{words}");
         fs::remove_dir_all(dir.as_path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_given_away_and_what_a_link_leads_to_is_not() {
+        let parent = PathBuf::from(format!("/dev/shm/kdzgive{}", std::process::id()));
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        let given = parent.join("deep/given");
+        give_dir(&given, uid, gid).unwrap();
+        assert!(given.is_dir());
+        let link = parent.join("link");
+        std::os::unix::fs::symlink(&given, &link).unwrap();
+        give_away(&link, uid, gid).expect_err("a link");
+        fs::write(parent.join("file"), "").unwrap();
+        give_away(&parent.join("file"), uid, gid).expect_err("a file");
+        fs::remove_dir_all(parent).unwrap();
     }
 
     #[test]
