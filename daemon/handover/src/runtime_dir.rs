@@ -16,6 +16,10 @@ use crate::role_table::RoleTable;
 const LOCK: &str = "kadenzd.lock";
 /// What is made in a directory with this bit belongs to the directory's group.
 const SET_GROUP_ID: u32 = 0o2000;
+/// Whoever else could write could put a socket of theirs in the place of the role's.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Members have to pass to the socket; others are kept out by the socket itself, which tells them why.
+const PASSABLE: u32 = 0o011;
 
 /// Where the operate gateway makes its socket: in its role's directory, the only one its user may
 /// write. Clients find it under [`RuntimeDir::operate_socket`], a link that kadenzd makes.
@@ -104,23 +108,28 @@ fn make_dir(path: &Path, role: Role, owner: u32, group: Option<u32>, mode: u32) 
             .map_err(|error| at(path, &error))?;
     }
     let found = fs::symlink_metadata(path).map_err(|error| at(path, &error))?;
-    let is_for_group =
-        group.is_none_or(|group| found.gid() == group && found.mode() & SET_GROUP_ID != 0);
-    if found.is_dir() && found.uid() == owner && is_for_group {
+    if found.is_dir() && found.uid() == owner && is_fit(found.mode(), found.gid(), group) {
         return Ok(());
     }
-    let wanted = group
-        .map_or_else(String::new, |group| format!(", of group gid {group}, with mode {mode:04o}"));
+    let of_group = group.map_or_else(String::new, |group| format!(", of group gid {group}"));
     Err(io::Error::other(format!(
         "{}: owned by uid {}, group gid {}, mode {:04o}; role {} is uid {owner}'s and needs a \
-         directory of its own there{wanted}; make it beforehand (systemd-tmpfiles), or run kadenzd \
-         as root or for one user",
+         directory of its own there{of_group}, with mode {mode:04o}; make it beforehand \
+         (systemd-tmpfiles), or run kadenzd as root or for one user",
         path.display(),
         found.uid(),
         found.gid(),
         found.mode() & 0o7777,
         role.word()
     )))
+}
+
+/// Whether a directory is its owner's alone to write, and one for a socket lets the `members` through.
+fn is_fit(mode: u32, gid: u32, members: Option<u32>) -> bool {
+    let lets_through = members.is_none_or(|members| {
+        gid == members && mode & SET_GROUP_ID != 0 && mode & PASSABLE == PASSABLE
+    });
+    mode & WRITABLE_BY_OTHERS == 0 && lets_through
 }
 
 /// Makes `path`, or takes it if only this user (or root) can change what is in it.
@@ -192,4 +201,31 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 
 pub(crate) fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_directory_that_others_may_write_or_members_may_not_pass_is_refused_in_words() {
+        for (mode, fits) in [(0o2755, true), (0o2711, true), (0o2775, false), (0o2757, false)] {
+            assert_eq!(is_fit(mode, 7, Some(7)), fits, "{mode:o}");
+        }
+        for (mode, gid) in [(0o2700, 7), (0o2744, 7), (0o0755, 7), (0o2755, 8)] {
+            assert!(!is_fit(mode, gid, Some(7)), "{mode:o} {gid}");
+        }
+        assert!(is_fit(0o700, 8, None) && !is_fit(0o730, 8, None));
+
+        let path = PathBuf::from(format!("/dev/shm/kdzrole{}", std::process::id()));
+        let own = geteuid().as_raw();
+        make_dir(&path, Role::View, own, None, 0o700).unwrap();
+        if !geteuid().is_root() {
+            // Root sets the mode itself.
+            fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+            let words = make_dir(&path, Role::View, own, None, 0o700).unwrap_err().to_string();
+            assert!(words.contains("mode 0777") && words.contains("with mode 0700"), "{words}");
+        }
+        fs::remove_dir(path).unwrap();
+    }
 }
