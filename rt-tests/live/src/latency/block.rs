@@ -82,20 +82,28 @@ pub fn pooled<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Vec<u64> {
     blocks.into_iter().flat_map(|block| block.latency_ns.iter().copied()).collect()
 }
 
-/// Missed grid points by cause in the report kadenzd prints at its end.
+/// Key of missed cycles that no cause was counted for.
+pub const WITHOUT_CAUSE: &str = "without-cause";
+
+/// Missed grid points by cause in the report kadenzd prints at its end; what its causes fall short
+/// of its sum is [`WITHOUT_CAUSE`].
 ///
 /// # Errors
-/// The report has no such line, or the line does not name `own`: never a silent 0.
+/// The report has no such line, the line does not name `own` (never a silent 0), or the causes exceed the sum.
 pub fn missed_by_cause(report: &str) -> anyhow::Result<BTreeMap<String, u64>> {
     let causes = || {
         let (_, rest) = report.split_once("missed cycles: ")?;
-        let (_, rest) = rest.lines().next()?.split_once('(')?;
+        let (sum, rest) = rest.lines().next()?.split_once('(')?;
         let (list, _) = rest.split_once(')')?;
         let one = |part: &str| {
             let (word, count) = part.trim().rsplit_once(' ')?;
             Some((word.to_owned(), count.parse().ok()?))
         };
-        let causes: BTreeMap<String, u64> = list.split(',').map(one).collect::<Option<_>>()?;
+        let mut causes: BTreeMap<String, u64> = list.split(',').map(one).collect::<Option<_>>()?;
+        let without = sum.trim().parse::<u64>().ok()?.checked_sub(causes.values().sum())?;
+        if without > 0 {
+            causes.insert(WITHOUT_CAUSE.to_owned(), without);
+        }
         causes.contains_key("own").then_some(causes)
     };
     causes().ok_or_else(|| {
@@ -124,11 +132,15 @@ mod tests {
         let said = "cycles: 9\nmissed cycles: 7 (own 3, host 4, unattributed 0); overruns: 2\n";
         let causes = missed_by_cause(said).unwrap();
         assert_eq!((causes["own"], causes["host"], causes["unattributed"]), (3, 4, 0));
+        assert!(!causes.contains_key(WITHOUT_CAUSE));
+        let short = missed_by_cause("missed cycles: 7 (own 1, host 4)\n").unwrap();
+        assert_eq!(short[WITHOUT_CAUSE], 2);
         for broken in [
+            "missed cycles: 7 (own 4, host 4)\n",
             "",
             "cycles: 9\n",
             "missed cycles: 7\n",
-            "missed cycles: 7 (host 4)\n",
+            "missed cycles: 4 (host 4)\n",
             "missed cycles: 7 (own many)\n",
             "missed cycles: 7 (own)\n",
         ] {

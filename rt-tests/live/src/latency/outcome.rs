@@ -4,7 +4,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::arms::Arm;
-use super::block::{Block, percentiles, pooled};
+use super::block::{Block, WITHOUT_CAUSE, percentiles, pooled};
 use super::compare::{Pair, Ratio, ratio};
 use super::evidence::Interrupts;
 use super::svg::Panel;
@@ -47,7 +47,11 @@ impl Measured {
     }
 
     fn own_missed(&self) -> u64 {
-        self.sum(|block| block.missed_by_cause.get("own").copied().unwrap_or(0))
+        self.missed_of("own")
+    }
+
+    fn missed_of(&self, cause: &str) -> u64 {
+        self.sum(|block| block.missed_by_cause.get(cause).copied().unwrap_or(0))
     }
 
     fn ratios(&self) -> [(&'static str, Option<Ratio>); 3] {
@@ -90,6 +94,12 @@ impl Measured {
         let (own, closer) = (self.own_missed(), self.sum(|block| block.closer_than_half_period));
         if own > 0 {
             broken.push(format!("{name}: {own} cycles missed by our own doing"));
+        }
+        let without = self.missed_of(WITHOUT_CAUSE);
+        if without > 0 {
+            broken.push(format!(
+                "{name}: {without} missed cycles have no cause: the rig cannot say that they were not ours"
+            ));
         }
         if closer > 0 {
             broken.push(format!("{name}: {closer} cycles closer than half a period"));
@@ -237,6 +247,15 @@ mod tests {
         let broken = measured(4_000, 4_400, 12).broken(12);
         assert_eq!(broken.len(), 2, "{broken:?}");
         assert!(broken[0].starts_with("idle: p50") && broken[1].starts_with("idle: p99"));
+    }
+
+    #[test]
+    fn a_missed_cycle_without_a_cause_is_no_success() {
+        let mut measured = measured(4_000, 4_000, 12);
+        measured.pairs[3].block.missed_by_cause.insert(WITHOUT_CAUSE.to_owned(), 2);
+        let broken = measured.broken(12);
+        assert_eq!(broken.len(), 1, "{broken:?}");
+        assert!(broken[0].contains("2 missed cycles have no cause"));
     }
 
     #[test]

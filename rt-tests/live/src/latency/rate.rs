@@ -20,6 +20,8 @@ const AXES: usize = 32;
 const PERIODS_US: [u64; 8] = [1_000, 500, 250, 125, 100, 80, 62, 50];
 /// The rate that is promised, Hz.
 const PROMISED_HZ: u64 = 20_000;
+/// Of the cycles that are due in a span, at least this many must be accounted for, run or missed, %.
+const ACCOUNTED_PERCENT_MIN: u64 = 99;
 /// Evidence settles this long before what was missed has its cause.
 const SETTLE: Duration = Duration::from_millis(400);
 /// Guard against waiting for ever.
@@ -31,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A set does not run at all.
 pub fn highest(seconds: u64) -> anyhow::Result<Found> {
     let mut text = format!("{AXES} simulated axes, {seconds} s at each rate:\n");
-    let (mut steps, mut highest_hz) = (Vec::new(), 0);
+    let mut steps = Vec::new();
     for period_us in PERIODS_US {
         let hz = 1_000_000 / period_us;
         let step = match one(period_us, seconds) {
@@ -44,9 +46,6 @@ pub fn highest(seconds: u64) -> anyhow::Result<Found> {
             }
         };
         println!("rate {hz} Hz: {}", step["missed_cycles"]);
-        if step["own_missed_cycles"] == 0 {
-            highest_hz = hz;
-        }
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -60,6 +59,7 @@ pub fn highest(seconds: u64) -> anyhow::Result<Found> {
         );
         steps.push(step);
     }
+    let highest_hz = highest_of(&steps);
     let _ = writeln!(text, "  highest without an own-missed cycle: {highest_hz} Hz");
     let broken = (highest_hz < PROMISED_HZ)
         .then(|| format!("rate: {highest_hz} Hz with {AXES} axes, {PROMISED_HZ} Hz are promised"))
@@ -67,6 +67,13 @@ pub fn highest(seconds: u64) -> anyhow::Result<Found> {
         .collect();
     let json = json!({"axes": AXES, "seconds": seconds, "highest_hz": highest_hz, "steps": steps});
     Ok(Found { json, text, broken })
+}
+
+/// Where the ladder ends, Hz: at the last step before the first with a cycle missed by our own doing, or that did
+/// not run; 0 when that is the first.
+fn highest_of(steps: &[Value]) -> u64 {
+    let clean = steps.iter().take_while(|step| step["own_missed_cycles"] == 0);
+    clean.last().and_then(|step| step["period_us"].as_u64()).map_or(0, |us| 1_000_000 / us)
 }
 
 /// One rate: the daemon's own counters over a span in which all axes move.
@@ -108,6 +115,7 @@ fn one(period_us: u64, seconds: u64) -> anyhow::Result<Value> {
         std::thread::sleep(Duration::from_millis(2));
     }
     ensure!(watch.account().speed_share > 0.0, "the axes came to rest:\n{}", set.log());
+    let end = health(&mut watch)?;
     let settled = Instant::now();
     while settled.elapsed() < SETTLE {
         watch.read()?;
@@ -119,7 +127,40 @@ fn one(period_us: u64, seconds: u64) -> anyhow::Result<Value> {
     set.end()?;
     fs::remove_dir_all(&out)?;
     ensure!(jumps == 0, "{jumps} jumps");
+    accounted(period_us, &before, &after)?;
+    all_have_causes(&end, &after)?;
     Ok(step_json(period_us, &before, &after))
+}
+
+/// Whether what the daemon counted between two looks accounts for every cycle that was due meanwhile: otherwise this
+/// rig has measured something else than it says.
+///
+/// # Errors
+/// Cycles run and missed are fewer than were due: the numbers.
+fn accounted(period_us: u64, before: &Health, after: &Health) -> anyhow::Result<()> {
+    let due = (after.sampled_ns - before.sampled_ns) / (period_us * 1_000);
+    let run = after.cycles - before.cycles;
+    let missed = after.missed_cycles - before.missed_cycles;
+    ensure!(
+        100 * (run + missed) >= ACCOUNTED_PERCENT_MIN * due,
+        "{run} cycles run and {missed} missed of {due} that were due: {ACCOUNTED_PERCENT_MIN} % are needed"
+    );
+    Ok(())
+}
+
+/// Whether every cycle that was missed until `end` has its cause in `settled`, looked at [`SETTLE`] later, and no
+/// cycle that was not missed has one.
+///
+/// # Errors
+/// Too few or too many causes: the numbers.
+fn all_have_causes(end: &Health, settled: &Health) -> anyhow::Result<()> {
+    let causes: u64 = settled.missed_by_cause.iter().sum();
+    let (least, most) = (end.missed_cycles, settled.missed_cycles);
+    ensure!(
+        (least..=most).contains(&causes),
+        "{least} to {most} cycles missed, and causes of {causes}: they must add up"
+    );
+    Ok(())
 }
 
 fn step_json(period_us: u64, before: &Health, after: &Health) -> Value {
@@ -230,5 +271,46 @@ mod tests {
         assert_eq!(step_json(50, &before, &after)["own_missed_cycles"], 0);
         after.missed_by_cause[Cause::Own.code() as usize] = 2;
         assert_eq!(step_json(50, &before, &after)["own_missed_cycles"], 2);
+    }
+
+    #[test]
+    fn the_ladder_ends_at_the_first_own_miss_whatever_comes_after() {
+        let step =
+            |period_us: u64, own: u64| json!({"period_us": period_us, "own_missed_cycles": own});
+        let clean = [step(1_000, 0), step(500, 0)];
+        assert_eq!(highest_of(&clean), 2_000);
+        assert_eq!(highest_of(&[step(1_000, 0), step(500, 1), step(250, 0)]), 1_000);
+        assert_eq!(highest_of(&[step(1_000, 3), step(500, 0)]), 0);
+        let stopped = [step(1_000, 0), json!({"period_us": 500, "did_not_run": "why"})];
+        assert_eq!(highest_of(&stopped), 1_000);
+    }
+
+    #[test]
+    fn a_rate_counts_only_when_the_cycles_that_were_due_are_accounted_for() {
+        let before = Health::zeroed();
+        let run = |cycles: u64, missed: u64| {
+            let after = Health { sampled_ns: 50_000_000, cycles, missed_cycles: missed, ..before };
+            accounted(50, &before, &after).map_err(|error| error.to_string())
+        };
+        assert_eq!(run(1_000, 0), Ok(()));
+        assert_eq!(run(900, 90), Ok(()));
+        assert!(run(989, 0).unwrap_err().contains("989 cycles run and 0 missed of 1000"));
+    }
+
+    #[test]
+    fn causes_that_do_not_add_up_to_the_missed_cycles_are_a_failure_of_the_rig() {
+        let health = |missed_cycles: u64, host: u64, own: u64| {
+            let mut health = Health { missed_cycles, ..Health::zeroed() };
+            health.missed_by_cause[Cause::Host.code() as usize] = host;
+            health.missed_by_cause[Cause::Own.code() as usize] = own;
+            health
+        };
+        let end = health(50, 0, 0);
+        assert!(all_have_causes(&end, &health(50, 48, 2)).is_ok());
+        // One that was missed after the end may still wait for its cause.
+        assert!(all_have_causes(&end, &health(51, 48, 2)).is_ok());
+        for broken in [health(50, 48, 1), health(51, 49, 0), health(50, 49, 2)] {
+            assert!(all_have_causes(&end, &broken).is_err());
+        }
     }
 }
