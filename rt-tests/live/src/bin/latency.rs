@@ -130,8 +130,11 @@ fn measure(
 /// The order within a pair alternates, so that a drift of the host hits both.
 fn pair(arm: &Arm, seconds: u64, cpu: usize, round: usize) -> anyhow::Result<Pair> {
     let floor = || -> anyhow::Result<Block> {
-        let _company = if arm.beside_both { Company::of(arm, None)? } else { Company::default() };
-        floor::bare_block(seconds)
+        let mut company =
+            if arm.beside_both { Company::of(arm, None)? } else { Company::default() };
+        let block = floor::bare_block(seconds)?;
+        company.all_alive()?;
+        Ok(block)
     };
     let block = || daemon::block(arm, seconds, cpu, round as u64);
     if round.is_multiple_of(2) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use kadenz_link::paths::RuntimeDir;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -49,17 +49,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Processes beside the loop; they are gone when this is dropped.
 #[derive(Default)]
 pub struct Company {
-    children: Vec<Child>,
+    /// With the name of its program.
+    children: Vec<(String, Child)>,
 }
 
 impl Drop for Company {
     fn drop(&mut self) {
         // Asked first: stress-ng takes its workers along, and would leave them behind if it were killed.
-        for child in &self.children {
+        for (_, child) in &self.children {
             let _ = i32::try_from(child.id()).map(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM));
         }
         let begun = Instant::now();
-        for child in &mut self.children {
+        for (_, child) in &mut self.children {
             while begun.elapsed() < PATIENCE && matches!(child.try_wait(), Ok(None)) {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -88,6 +89,20 @@ impl Company {
         Ok(company)
     }
 
+    /// Whether all that was started is still there, apart from what was killed here: a block beside a company that
+    /// has died measured something else than its arm says.
+    ///
+    /// # Errors
+    /// The first that has ended, and how.
+    pub fn all_alive(&mut self) -> anyhow::Result<()> {
+        for (name, child) in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                bail!("{name} (process {}) ended within the block: {status}", child.id());
+            }
+        }
+        Ok(())
+    }
+
     /// A client comes; the oldest of too many is killed.
     ///
     /// # Errors
@@ -95,7 +110,8 @@ impl Company {
     pub fn churn(&mut self, set: &Set) -> anyhow::Result<()> {
         self.monitor(set)?;
         if self.children.len() > ALIVE {
-            let mut oldest = self.children.remove(0);
+            self.all_alive()?;
+            let (_, mut oldest) = self.children.remove(0);
             let killed = oldest.kill();
             oldest.wait()?;
             killed?;
@@ -128,7 +144,7 @@ impl Company {
     fn start(&mut self, command: &mut Command) -> anyhow::Result<()> {
         let quiet = ends_with_us(command).stdin(Stdio::null()).stdout(Stdio::null());
         let child = quiet.stderr(Stdio::null()).spawn()?;
-        self.children.push(child);
+        self.children.push((command.get_program().to_string_lossy().into_owned(), child));
         Ok(())
     }
 }
@@ -168,8 +184,9 @@ pub struct Scribbler {
     turn: usize,
 }
 
-/// Kinds of bursts, in turn.
-const BURSTS: [fn(&mut SplitMix, &Path); 5] = [few_words, many_words, cut_off, unlinked, closed];
+/// Kinds of bursts, in turn; each says whether it has done a deed.
+const BURSTS: [fn(&mut SplitMix, &Path) -> bool; 5] =
+    [few_words, many_words, cut_off, unlinked, closed];
 /// Words of a heavy burst, per file.
 const HEAVY_WORDS: u64 = 20_000;
 /// How long one burst goes on.
@@ -182,19 +199,25 @@ impl Scribbler {
         Self { random: SplitMix(seed), turn: 0 }
     }
 
-    /// One burst over every file of the view domain. Not a file of it may be there: its gateway may just be
-    /// on its way back.
+    /// One burst over every file of the view domain. For moments not a file of it may be there, while its gateway
+    /// is on its way back; within the whole burst one must have been.
     ///
     /// # Errors
-    /// The domain's place cannot be told.
+    /// The domain's place cannot be told, or the burst has done no harm to any file.
     pub fn burst(&mut self, dir: &RuntimeDir) -> anyhow::Result<()> {
-        let kind = BURSTS[self.turn % BURSTS.len()];
+        let number = self.turn;
+        let kind = BURSTS[number % BURSTS.len()];
         self.turn += 1;
-        let begun = Instant::now();
-        while begun.elapsed() < BURST {
+        let (begun, mut deeds) = (Instant::now(), 0);
+        while begun.elapsed() < BURST || deeds == 0 {
             for file in files_of_view(dir)? {
-                kind(&mut self.random, &file);
+                deeds += u64::from(kind(&mut self.random, &file));
             }
+            ensure!(
+                begun.elapsed() < PATIENCE,
+                "burst {number} did {deeds} deeds: the view domain of {} has no files for {PATIENCE:?}",
+                dir.as_path().display()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
@@ -222,39 +245,71 @@ fn files_of_view(dir: &RuntimeDir) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Overwrites words of a file; one that is gone meanwhile needs none.
-fn overwrite(random: &mut SplitMix, path: &Path, words: u64) {
-    let Ok(file) = fs::OpenOptions::new().write(true).open(path) else { return };
+/// Overwrites words of a file; one that is gone meanwhile needs none. Whether a word was written.
+fn overwrite(random: &mut SplitMix, path: &Path, words: u64) -> bool {
+    let Ok(file) = fs::OpenOptions::new().write(true).open(path) else { return false };
+    let mut written = false;
     let length = file.metadata().map_or(0, |data| data.len());
     for _ in 0..words {
         let place = random.bits() % length.max(8) / 8 * 8;
-        let _may_be_cut_off = file.write_at(&random.bits().to_le_bytes(), place);
+        written |= file.write_at(&random.bits().to_le_bytes(), place).is_ok();
     }
+    written
 }
 
-fn few_words(random: &mut SplitMix, path: &Path) {
-    overwrite(random, path, 4);
+fn few_words(random: &mut SplitMix, path: &Path) -> bool {
+    overwrite(random, path, 4)
 }
 
 /// Up to 30 % of a file's words, or as many as a burst allows.
-fn many_words(random: &mut SplitMix, path: &Path) {
+fn many_words(random: &mut SplitMix, path: &Path) -> bool {
     let words = fs::metadata(path).map_or(0, |data| data.len() / 8 * 3 / 10);
-    overwrite(random, path, words.min(HEAVY_WORDS));
+    overwrite(random, path, words.min(HEAVY_WORDS))
 }
 
-fn cut_off(random: &mut SplitMix, path: &Path) {
-    if let Ok(file) = fs::OpenOptions::new().write(true).open(path) {
-        let length = file.metadata().map_or(0, |data| data.len());
-        let _gone_is_fine = file.set_len(random.bits() % length.max(1));
-    }
+fn cut_off(random: &mut SplitMix, path: &Path) -> bool {
+    let Ok(file) = fs::OpenOptions::new().write(true).open(path) else { return false };
+    let length = file.metadata().map_or(0, |data| data.len());
+    file.set_len(random.bits() % length.max(1)).is_ok()
 }
 
-fn unlinked(_random: &mut SplitMix, path: &Path) {
-    let _gone_is_fine = fs::remove_file(path);
+fn unlinked(_random: &mut SplitMix, path: &Path) -> bool {
+    fs::remove_file(path).is_ok()
 }
 
 /// Nobody may open it any more.
-fn closed(_random: &mut SplitMix, path: &Path) {
+fn closed(_random: &mut SplitMix, path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    let _gone_is_fine = fs::set_permissions(path, fs::Permissions::from_mode(0o000));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::daemon::scratch;
+
+    #[test]
+    fn a_company_of_which_one_has_died_is_named() {
+        let mut company = Company::default();
+        company.start(Command::new("sleep").arg("600")).unwrap();
+        company.all_alive().unwrap();
+        company.start(&mut Command::new("false")).unwrap();
+        // Waited for here; its status is kept for whoever asks next.
+        company.children[1].1.wait().unwrap();
+        let said = company.all_alive().unwrap_err().to_string();
+        assert!(said.starts_with("false (process ") && said.ends_with("exit status: 1"), "{said}");
+    }
+
+    #[test]
+    fn a_deed_that_could_not_be_done_is_none() {
+        let folder = scratch("deeds").unwrap();
+        let (file, mut random) = (folder.join("file"), SplitMix(1));
+        for kind in BURSTS {
+            assert!(!kind(&mut random, &file));
+            fs::write(&file, [0; 4096]).unwrap();
+            assert!(kind(&mut random, &file));
+            let _ = fs::remove_file(&file);
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

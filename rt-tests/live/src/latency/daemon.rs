@@ -67,6 +67,7 @@ pub fn block(arm: &Arm, seconds: u64, cpu: usize, number: u64) -> anyhow::Result
         _ => pass_cycles(&mut watch, cycles, || Ok(()))?,
     };
     let after = Evidence::look(cpu, process, thread)?;
+    company.all_alive()?;
     drop(company);
     let said = set.end_and_tell()?;
     let mut block = recorded(&fs::read(&inputs)?, from, until)?;
