@@ -15,6 +15,8 @@ use crate::{Set, SetOptions, Watch, kills};
 
 /// Cycles of motion before a block begins: the start of all processes is over.
 const SETTLED_CYCLES: u64 = 1_000;
+/// Of the samples a block was asked for, at least this many, missed cycles counted among them, %.
+const SAMPLES_PERCENT_MIN: u64 = 90;
 /// Between two filters.
 const FILTER_EVERY: Duration = Duration::from_millis(50);
 /// Between two bursts.
@@ -71,6 +73,7 @@ pub fn block(arm: &Arm, seconds: u64, cpu: usize, number: u64) -> anyhow::Result
     drop(company);
     let said = set.end_and_tell()?;
     let mut block = recorded(&fs::read(&inputs)?, from, until)?;
+    enough(&block, cycles)?;
     block.missed_by_cause = missed_by_cause(&said)?;
     block.cpu_ns = after.cpu_ns.saturating_sub(before.cpu_ns);
     block.steal_ticks = after.steal_ticks.saturating_sub(before.steal_ticks);
@@ -145,6 +148,20 @@ pub fn loop_thread(set: &Set) -> anyhow::Result<(i32, i32)> {
     bail!("kadenzd has no thread kadenz-rt")
 }
 
+/// Whether a block has most of the `wanted` samples: fewer say less than their number promises.
+///
+/// # Errors
+/// It has not: the numbers.
+fn enough(block: &Block, wanted: u64) -> anyhow::Result<()> {
+    let (samples, missed) = (block.latency_ns.len() as u64, block.missed);
+    ensure!(
+        100 * (samples + missed) >= SAMPLES_PERCENT_MIN * wanted,
+        "a block of {samples} samples and {missed} missed cycles, where {wanted} were asked for: \
+         {SAMPLES_PERCENT_MIN} % are needed; run again"
+    );
+    Ok(())
+}
+
 /// Cycles `from .. until` of a recording; what came too close is counted over its whole length.
 fn recorded(inputs: &[u8], from: u64, until: u64) -> anyhow::Result<Block> {
     let mut whole = Block::default();
@@ -158,6 +175,8 @@ fn recorded(inputs: &[u8], from: u64, until: u64) -> anyhow::Result<Block> {
         }
     })?;
     ensure!(replayed.diverged_at.is_none(), "the recorded run does not replay");
+    let torn_bytes = replayed.torn_bytes;
+    ensure!(torn_bytes == 0, "the recording is torn: {torn_bytes} bytes at its end are no record");
     ensure!(!block.latency_ns.is_empty(), "the recording ends before cycle {from}");
     block.closer_than_half_period = whole.closer_than_half_period;
     Ok(block)
@@ -183,4 +202,25 @@ pub fn scratch(what: &str) -> anyhow::Result<std::path::PathBuf> {
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
     Ok(Path::new(&path).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_with_too_few_samples_is_an_error_and_missed_cycles_count_as_samples() {
+        let block = |samples: usize, missed: u64| Block {
+            latency_ns: vec![5; samples],
+            missed,
+            ..Block::default()
+        };
+        assert!(enough(&block(1_000, 0), 1_000).is_ok());
+        assert!(enough(&block(800, 100), 1_000).is_ok());
+        let said = enough(&block(800, 99), 1_000).unwrap_err().to_string();
+        assert!(
+            said.starts_with("a block of 800 samples and 99 missed cycles, where 1000"),
+            "{said}"
+        );
+    }
 }
