@@ -81,9 +81,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.verb {
         Some(Verb::Recover { files }) => recover(files),
-        None => match settle(&cli.record) {
-            Ok(plan) => record(plan, cli.record.runtime_dir),
-            Err(error) => {
+        None => match stop_on_signal().and_then(|stop| Ok((settle(&cli.record, &stop), stop))) {
+            Ok((Ok(plan), stop)) => record(plan, cli.record.runtime_dir, &stop),
+            // ORDERING: a flag that publishes nothing else.
+            Ok((Err(_), stop)) if stop.load(Ordering::Relaxed) => {
+                log::info!("{}", Tally::default());
+                Ok(())
+            }
+            Ok((Err(error), _)) | Err(error) => {
                 log::error!("{error:#}");
                 return ExitCode::from(EXIT_USAGE);
             }
@@ -131,18 +136,22 @@ fn announce(path: &Path) {
     let _ = writeln!(std::io::stdout().lock(), "recording: {}", path.display());
 }
 
-/// Becomes the view role's user, where this is root, and gives what is to be recorded where.
-fn settle(record: &Record) -> Result<Plan> {
+/// Becomes the view role's user, where this is root, and gives what is to be recorded where. Waits for that
+/// user's domain until `stop` is raised.
+fn settle(record: &Record, stop: &AtomicBool) -> Result<Plan> {
     let dir = RuntimeDir::find(record.runtime_dir.as_deref())?;
+    // What makes no sense is said before anything is waited for.
+    plan_of(record, false)?;
     let mut told = String::new();
     let successor = access::successor(&dir, Role::View, |trouble| {
         let words = trouble.to_string();
         if words != told {
-            log::info!("started as root, waiting for the domain of the role's user: {words}");
+            log::warn!("waiting: {words} (started as root, it records as the role's user)");
             told = words;
         }
         std::thread::sleep(LOOK_EVERY);
-        true
+        // ORDERING: a flag that publishes nothing else.
+        !stop.load(Ordering::Relaxed)
     })?;
     let plan = plan_of(record, successor.is_some())?;
     let Some(successor) = successor else { return Ok(plan) };
@@ -200,21 +209,20 @@ fn default_dir(env: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<PathB
     Ok(state.join("kadenz"))
 }
 
-fn record(plan: Plan, runtime_dir: Option<PathBuf>) -> Result<()> {
-    let stop = stop_on_signal()?;
+fn record(plan: Plan, runtime_dir: Option<PathBuf>, stop: &Arc<AtomicBool>) -> Result<()> {
     let offset = UnixOffset::measure()?;
     let tally = Arc::new(Tally::default());
     let recovery = {
-        let (dir, stop) = (plan.dir.clone(), Arc::clone(&stop));
+        let (dir, stop) = (plan.dir.clone(), Arc::clone(stop));
         thread("recover", move || recover_leftovers(&dir, &stop))?
     };
     let mut source = intake::Source::open(runtime_dir.as_deref())?;
-    let outcome = match source.wait_for_machine(&stop)? {
+    let outcome = match source.wait_for_machine(stop)? {
         Some(machine) => {
             let (mut inlet, outlet) = Inlet::new(machine, offset, Arc::clone(&tally));
             let writer = FileWriter::new(plan, offset, Arc::clone(&tally), announce);
             let writing = thread("write", move || writer.run(&outlet))?;
-            let outcome = source.read(&mut inlet, &stop, &tally);
+            let outcome = source.read(&mut inlet, stop, &tally);
             inlet.finish();
             join(writing)?;
             outcome

@@ -70,6 +70,7 @@ impl Drop for Machine {
 pub struct Gateway {
     pub state: domain::state::Writer,
     pub events: domain::events::Writer,
+    pub incidents: domain::incidents::Writer,
     pub health: domain::health::Writer,
     pub catalog: domain::catalog::Writer,
     pub knots: Option<domain::knots::Reader>,
@@ -89,6 +90,8 @@ impl Gateway {
         let state =
             domain::state::writer(&domain::state::service(&node, g).unwrap(), axes).unwrap();
         let events = domain::events::writer(&domain::events::service(&node, g).unwrap()).unwrap();
+        let incidents =
+            domain::incidents::writer(&domain::incidents::service(&node, g).unwrap()).unwrap();
         let health = domain::health::writer(&domain::health::service(&node, g).unwrap()).unwrap();
         let catalog =
             domain::catalog::writer(&domain::catalog::service(&node, g).unwrap(), axes).unwrap();
@@ -98,6 +101,7 @@ impl Gateway {
         Self {
             state,
             events,
+            incidents,
             health,
             catalog,
             knots,
