@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.verb {
         Some(Verb::Recover { files }) => recover(files),
-        None => match stop_on_signal().and_then(|stop| Ok((settle(&cli.record, &stop), stop))) {
+        None => match stop_on_signal().map(|stop| (settle(&cli.record, &stop), stop)) {
             Ok((Ok(plan), stop)) => record(plan, cli.record.runtime_dir, &stop),
             // ORDERING: a flag that publishes nothing else.
             Ok((Err(_), stop)) if stop.load(Ordering::Relaxed) => {

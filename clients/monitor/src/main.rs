@@ -73,8 +73,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, (u8, String)> {
     let stepped = access::step_down(&dir, Role::View, |trouble| {
         let words = trouble.to_string();
         if words != told && !arguments.once {
-            // On stdout comes what the machine does; nobody need read this.
-            let _unread = writeln!(std::io::stderr(), "kadenz-monitor: waiting: {words}");
+            // As it says later, when the machine goes away; nobody need read it.
+            let _unread = match arguments.json {
+                false => writeln!(std::io::stdout(), "waiting: {words}"),
+                true => writeln!(std::io::stderr(), "kadenz-monitor: waiting: {words}"),
+            };
             told = words;
         }
         let is_over = limit_s.is_some_and(|limit_s| begun.elapsed().as_secs() >= limit_s);

@@ -141,12 +141,17 @@ fn remove(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static MADE: AtomicU32 = AtomicU32::new(0);
 
     fn left_behind(parent: &Path) -> (RuntimeDir, Leftovers, PathBuf) {
         // Short: an epoch's names must fit a socket.
         let dir = RuntimeDir::at(parent.join("r")).unwrap();
         let leftovers = Leftovers::make(&dir).unwrap();
-        let token = Token::from_number(std::process::id() ^ 0x5a5a_0000);
+        // ORDERING: relaxed, only the numbers must differ: tests run side by side.
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let token = Token::from_number((std::process::id() << 4 | number) ^ 0x5a5a_0000);
         let place = dir.epoch_place(Role::View, token).unwrap();
         fs::create_dir_all(place.root.join("nodes")).unwrap();
         let memory = Path::new(SHM_DIR).join(format!("{}node", place.prefix));
