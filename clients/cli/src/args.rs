@@ -66,7 +66,7 @@ pub(crate) enum RecorderVerb {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpOptions {
-    /// A ring (flight.ring, flight.ring.<daemon>) or a saved recording (.kdzrec) [default: flight.ring of the
+    /// A ring (flight.ring, flight.ring.DAEMON) or a saved recording (.kdzrec) [default: flight.ring of the
     /// runtime directory].
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
