@@ -8,6 +8,14 @@ use shm_layout::state::AxisState;
 
 use super::*;
 
+/// Runs `work` on a stack that holds several island states of half a megabyte each.
+fn roomy(work: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(64 << 20);
+        builder.spawn_scoped(scope, work).unwrap().join().unwrap();
+    });
+}
+
 /// A recording of an arm in honest company, and its machine's numbers.
 fn recording() -> &'static [u8] {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();
@@ -52,51 +60,59 @@ fn evidence() -> Evidence {
 
 #[test]
 fn an_undisturbed_recording_shows_no_unexpected_motion() {
-    let motion = judge_recording(recording(), judge()).expect("it replays");
-    assert!(motion.cycles > 2_000 && motion.found.is_empty(), "{:?}", motion.found);
-    let mut evidence = evidence();
-    evidence.take_motion(&motion);
-    assert_eq!(evidence.judge(), Vec::<String>::new());
-    assert_eq!(evidence.verdict, "kept");
+    roomy(|| {
+        let motion = judge_recording(recording(), judge()).expect("it replays");
+        assert!(motion.cycles > 2_000 && motion.found.is_empty(), "{:?}", motion.found);
+        let mut evidence = evidence();
+        evidence.take_motion(&motion);
+        assert_eq!(evidence.judge(), Vec::<String>::new());
+        assert_eq!(evidence.verdict, "kept");
+    });
 }
 
 #[test]
 fn a_planted_jump_of_one_axis_in_one_cycle_is_found() {
-    let at = enabled_cycle();
-    let motion = judged_with(|cycle, axes| {
-        if cycle == at {
-            axes[0].position_reference += 0.01;
-        }
+    roomy(|| {
+        let at = enabled_cycle();
+        let motion = judged_with(|cycle, axes| {
+            if cycle == at {
+                axes[0].position_reference += 0.01;
+            }
+        });
+        assert_eq!(motion.found.first().map(|(cycle, _)| *cycle), Some(at), "{:?}", motion.found);
+        let mut evidence = evidence();
+        evidence.take_motion(&motion);
+        assert!(evidence.judge().iter().any(|words| words.contains("unexpected motion")));
+        assert_eq!(evidence.verdict, "broken");
     });
-    assert_eq!(motion.found.first().map(|(cycle, _)| *cycle), Some(at), "{:?}", motion.found);
-    let mut evidence = evidence();
-    evidence.take_motion(&motion);
-    assert!(evidence.judge().iter().any(|words| words.contains("unexpected motion")));
-    assert_eq!(evidence.verdict, "broken");
 }
 
 #[test]
 fn a_path_left_by_little_enough_to_be_no_jump_is_found() {
-    let at = enabled_cycle();
-    let motion = judged_with(|cycle, axes| {
-        if cycle >= at {
-            axes[5].position_reference += 1e-5 * ((cycle - at) as f64 * 1e-3).min(1.0);
-        }
+    roomy(|| {
+        let at = enabled_cycle();
+        let motion = judged_with(|cycle, axes| {
+            if cycle >= at {
+                axes[5].position_reference += 1e-5 * ((cycle - at) as f64 * 1e-3).min(1.0);
+            }
+        });
+        assert!(!motion.found.is_empty(), "1e-5 rad off the path");
     });
-    assert!(!motion.found.is_empty(), "1e-5 rad off the path");
 }
 
 #[test]
 fn a_recording_with_a_flipped_bit_is_no_evidence() {
-    let mut damaged = recording().to_vec();
-    let middle = damaged.len() / 2 / 8 * 8;
-    let is_noticed = (middle..damaged.len()).step_by(8).any(|at| {
-        damaged[at] ^= 1;
-        let noticed = judge_recording(&damaged, judge()).is_err();
-        damaged[at] ^= 1;
-        noticed
+    roomy(|| {
+        let mut damaged = recording().to_vec();
+        let middle = damaged.len() / 2 / 8 * 8;
+        let is_noticed = (middle..damaged.len()).step_by(8).any(|at| {
+            damaged[at] ^= 1;
+            let noticed = judge_recording(&damaged, judge()).is_err();
+            damaged[at] ^= 1;
+            noticed
+        });
+        assert!(is_noticed);
     });
-    assert!(is_noticed);
 }
 
 #[test]
