@@ -13,7 +13,7 @@ const TOUCHED_BYTES: usize = 16 << 20;
 /// Every finding about them. Memory is locked afterwards, if it can be.
 pub(crate) fn findings(subject: &Subject) -> Vec<Finding> {
     let status = memory::own_status().unwrap_or_default();
-    let mut findings = scheduling(subject, &status);
+    let mut findings = scheduling(subject, &status).to_vec();
     findings.extend(limits(subject, &status));
     findings.push(capabilities(&status));
     findings.extend(memory_findings(subject));
