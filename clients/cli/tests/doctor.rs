@@ -149,7 +149,11 @@ struct Occupant {
 }
 
 impl Occupant {
-    fn start(name: &str, pass: impl Fn() + Send + 'static, begin: impl FnOnce() + Send + 'static) -> Self {
+    fn start(
+        name: &str,
+        pass: impl Fn() + Send + 'static,
+        begin: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let ends = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ends);
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -201,7 +205,8 @@ fn every_finding_says_what_was_measured_why_it_matters_and_what_mends_it() {
 }
 
 #[test]
-fn the_same_host_is_refused_for_a_machine_that_exempts_nothing_and_passes_for_one_that_exempts_its_lacks() {
+fn the_same_host_is_refused_for_a_machine_that_exempts_nothing_and_passes_for_one_that_exempts_its_lacks()
+ {
     let ward = Ward::new();
     let strict = ward.examine(&[]);
     let counts = |examined: &Examined| {
@@ -272,13 +277,19 @@ fn real_time_threads_with_a_small_share_are_an_error_and_the_usual_share_is_none
     }
     let ward = Ward::new();
     {
+        // The root group's own budget, where the kernel has such, may not be above the whole.
+        let group = "/sys/fs/cgroup/cpu/cpu.rt_runtime_us";
+        let _group = Path::new(group).exists().then(|| Held::text(group, "400000"));
         let _held = Held::text("/proc/sys/kernel/sched_rt_runtime_us", "400000");
         let examined = ward.examine(&["--demo", "demo-arm"]);
         examined.expect("rt-throttling", "error", "400000 of 1000000 µs");
         assert_eq!(examined.code, 1, "no exemption covers it");
     }
-    let _held = Held::text("/proc/sys/kernel/sched_rt_runtime_us", "950000");
-    ward.examine(&["--demo", "demo-arm"]).expect("rt-throttling", "ok", "950000");
+    ward.examine(&["--demo", "demo-arm"]).expect(
+        "rt-throttling",
+        "ok",
+        "real-time threads may run",
+    );
 }
 
 #[test]
@@ -368,10 +379,11 @@ fn roles_whose_users_do_not_exist_are_named_with_the_command_that_makes_them() {
 fn recordings_that_may_grow_beyond_the_disk_are_told() {
     let ward = Ward::new();
     let text = kadenz_config::demo("demo-arm").unwrap();
-    assert!(!text.contains("\n[recorder]"), "the demo has no table of its own");
+    let lines = text.lines().filter(|line| !line.starts_with("limit_mb"));
+    let text = lines.collect::<Vec<_>>().join("\n");
     let with = |limit_mb: u32| {
-        let table = format!("[recorder]\ndirectory = \"/var/tmp/kdz\"\nlimit_mb = {limit_mb}\n");
-        ward.write("recorder.toml", &format!("{text}\n{table}"))
+        let keys = format!("[recorder]\ndirectory = \"/var/tmp/kdz\"\nlimit_mb = {limit_mb}");
+        ward.write("recorder.toml", &text.replace("\n[recorder]", &format!("\n{keys}")))
     };
     let small = with(8);
     ward.examine(&["--config", &small]).expect("recording-space", "ok", "8 MB needed");
@@ -516,7 +528,8 @@ fn an_interface_without_hardware_and_one_that_is_not_there_are_told_apart() {
     let absent = ward.examine(&["--interface", "kdznone0"]);
     absent.expect("nic-driver", "error", "no interface kdznone0");
     assert_eq!(absent.code, 1);
-    let script = "mount -t sysfs none /sys && ip link add kdzv0 type veth peer name kdzv1 && exec \"$@\"";
+    let script =
+        "mount -t sysfs none /sys && ip link add kdzv0 type veth peer name kdzv1 && exec \"$@\"";
     let wrapper = ["unshare", "-n", "-m", "sh", "-c", script, "sh"];
     let veth = ward.examine_behind(&wrapper, &["--interface", "kdzv0"]);
     veth.expect("nic-driver", "warn", "no hardware");

@@ -170,7 +170,11 @@ impl Fingerprint {
         let stored: Self = serde_json::from_str(&text)
             .with_context(|| format!("{}: no fingerprint of a host; {remedy}", at()))?;
         if stored.schema_version != SCHEMA_VERSION {
-            bail!("{}: schema_version {}, not {SCHEMA_VERSION}; {remedy}", at(), stored.schema_version);
+            bail!(
+                "{}: schema_version {}, not {SCHEMA_VERSION}; {remedy}",
+                at(),
+                stored.schema_version
+            );
         }
         Ok(Some(stored))
     }
@@ -207,7 +211,8 @@ fn governors(files: &Files) -> Option<String> {
     if each.iter().all(|(_, governor)| governor == first) {
         return Some(first.clone());
     }
-    let words: Vec<String> = each.iter().map(|(cpu, governor)| format!("{cpu}: {governor}")).collect();
+    let words: Vec<String> =
+        each.iter().map(|(cpu, governor)| format!("{cpu}: {governor}")).collect();
     Some(words.join(", "))
 }
 

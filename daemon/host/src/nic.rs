@@ -51,11 +51,13 @@ pub fn interrupts(files: &Files, interface: &str) -> Vec<Interrupt> {
         let names = files.names(&format!("{directory}/msi_irqs"));
         names.iter().filter_map(|name| name.parse::<u32>().ok()).collect::<Vec<_>>()
     };
-    let mut numbers: BTreeSet<u32> = of(&device).into_iter().chain(of(&format!("{device}/.."))).collect();
+    let mut numbers: BTreeSet<u32> =
+        of(&device).into_iter().chain(of(&format!("{device}/.."))).collect();
     let table = files.text("/proc/interrupts").unwrap_or_default();
     let is_named = |about: &str| {
         about.split([' ', ',']).any(|word| {
-            word.strip_prefix(interface).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            word.strip_prefix(interface)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         })
     };
     numbers.extend(
@@ -103,14 +105,17 @@ mod tests {
         write("proc/irq/40/effective_affinity_list", "0");
         write("proc/irq/41/effective_affinity_list", "1");
         write("proc/irq/42/smp_affinity_list", "0-1");
-        let table = "  CPU0 CPU1\n 41: 0 1 PCI-MSI 1-edge eth1-rx-0\n 42: 0 0 PCI-MSI 2-edge eth10\n";
+        let table =
+            "  CPU0 CPU1\n 41: 0 1 PCI-MSI 1-edge eth1-rx-0\n 42: 0 0 PCI-MSI 2-edge eth10\n";
         write("proc/interrupts", table);
         let files = Files::under(root.path());
         let found = interrupts(&files, "eth1");
         let numbers: Vec<u32> = found.iter().map(|one| one.number).collect();
         assert_eq!(numbers, [40, 41]);
         assert!(found[1].cpus.contains(1) && !found[0].cpus.contains(1));
-        assert!(exists(&files, "eth1") && !exists(&files, "eth9") && !exists(&files, "../net/eth1"));
+        assert!(
+            exists(&files, "eth1") && !exists(&files, "eth9") && !exists(&files, "../net/eth1")
+        );
         assert_eq!(driver(&files, "eth1"), None);
     }
 

@@ -48,7 +48,8 @@ fn governor(subject: &Subject) -> Finding {
 fn idle_states(subject: &Subject, is_held: bool) -> Finding {
     let check = Check::IdleStates;
     let states = sleep::idle_states(&subject.files, subject.cpu);
-    let Some(deepest) = states.iter().filter(|one| !one.is_disabled).max_by_key(|one| one.exit_latency_us)
+    let Some(deepest) =
+        states.iter().filter(|one| !one.is_disabled).max_by_key(|one| one.exit_latency_us)
     else {
         return Finding::not_applicable(check, "the kernel manages no idle states here");
     };

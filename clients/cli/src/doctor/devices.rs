@@ -15,11 +15,7 @@ const COALESCING_US_MAX: u32 = 5;
 pub(crate) fn findings(subject: &Subject) -> Vec<Finding> {
     let mut findings = match &subject.interface {
         Some(interface) if nic::exists(&subject.files, interface) => {
-            vec![
-                driver(subject, interface),
-                interrupts(subject, interface),
-                coalescing(interface),
-            ]
+            vec![driver(subject, interface), interrupts(subject, interface), coalescing(interface)]
         }
         Some(interface) => {
             let words = format!("there is no interface {interface}; `ip link` shows them");

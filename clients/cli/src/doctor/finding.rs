@@ -207,7 +207,8 @@ mod tests {
     fn an_error_that_the_machines_file_exempts_does_not_count_and_stays_an_error() {
         let finding = || Finding::error(Check::PreemptRt, "none").boot("x");
         let exempt = [Exemption::PreemptRt];
-        let let_stand = finding().exempt_by(&exempt, &[Exemption::IsolatedCpu, Exemption::PreemptRt]);
+        let let_stand =
+            finding().exempt_by(&exempt, &[Exemption::IsolatedCpu, Exemption::PreemptRt]);
         assert!(!let_stand.counts() && let_stand.status == Status::Error);
         assert!(finding().exempt_by(&exempt, &[Exemption::Tmpfs]).counts());
         let warn = Finding::warn(Check::Swap, "on").exempt_by(&exempt, &exempt);

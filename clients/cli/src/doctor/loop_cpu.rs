@@ -147,10 +147,11 @@ fn stolen(subject: &Subject, happened: &Happened) -> Finding {
     let words = format!("{steal}, {smi}");
     match (happened.stolen_ms.unwrap_or(0), happened.smi.unwrap_or(0)) {
         (0, 0) => Finding::ok(check, words),
-        (0, _) => {
-            Finding::warn(check, words).hand("switch off in the BIOS: USB legacy support, power management by SMI, ECC polling")
-        }
-        _ => Finding::warn(check, words).hand("run on hardware, or give the virtual CPU one of its own"),
+        (0, _) => Finding::warn(check, words).hand(
+            "switch off in the BIOS: USB legacy support, power management by SMI, ECC polling",
+        ),
+        _ => Finding::warn(check, words)
+            .hand("run on hardware, or give the virtual CPU one of its own"),
     }
 }
 
@@ -190,7 +191,8 @@ fn latency(subject: &Subject, probe: &Probe) -> Finding {
     } else {
         Finding::ok(check, words)
     };
-    let finding = finding.hand("mend what stands above first: kernel, isolation, interrupts, idle states");
+    let finding =
+        finding.hand("mend what stands above first: kernel, isolation, interrupts, idle states");
     // What makes wake-ups late has been exempted: so is its consequence.
     let names = [Exemption::PreemptRt, Exemption::IsolatedCpu, Exemption::Scheduler];
     subject.judged(finding, &names)

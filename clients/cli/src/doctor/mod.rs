@@ -98,7 +98,8 @@ fn remember(options: &DoctorOptions, errors: usize, probe: Option<&Probe>) -> Fi
                 .run("kadenz enable --acknowledge-host"),
         };
     }
-    let now = Fingerprint { wake_ns_p99: probe.map(|probe| probe.at(990)), ..Fingerprint::of(&files) };
+    let now =
+        Fingerprint { wake_ns_p99: probe.map(|probe| probe.at(990)), ..Fingerprint::of(&files) };
     match now.store(&file) {
         Ok(()) => Finding::ok(check, format!("{kept}; stored in {at}")),
         // An ordinary user may look; what was judged is root's to write down.

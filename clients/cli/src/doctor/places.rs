@@ -54,7 +54,8 @@ fn ring_bytes(machine: &Machine) -> u64 {
         return 0;
     }
     let shape = Shape { axis_count: machine.axes.len(), bus_count: machine.buses.len() };
-    let cycles = u64::from(machine.recorder.ring_s) * 1_000_000 / u64::from(machine.period_us.max(1));
+    let cycles =
+        u64::from(machine.recorder.ring_s) * 1_000_000 / u64::from(machine.period_us.max(1));
     cycles.next_power_of_two() * (shape.words_max() as u64 + 1) * 8
 }
 
@@ -89,7 +90,11 @@ fn shared_memory(subject: &Subject) -> Finding {
         _ => Finding::ok(check, words),
     };
     finding
-        .run(format!("mount -o remount,size={}M $(stat -c %m {})", 2 * megabytes(needed), place.display()))
+        .run(format!(
+            "mount -o remount,size={}M $(stat -c %m {})",
+            2 * megabytes(needed),
+            place.display()
+        ))
         .line("machine file [recorder]", "ring_s = 5")
 }
 

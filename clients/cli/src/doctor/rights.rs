@@ -24,7 +24,8 @@ pub(crate) fn findings(subject: &Subject) -> Vec<Finding> {
 /// Whether the right to SCHED_FIFO is there: by limit or capability.
 fn may_be_fifo(subject: &Subject, status: &str) -> bool {
     let limit = getrlimit(Resource::RLIMIT_RTPRIO).map_or(0, |(soft, _)| soft);
-    limit >= u64::from(subject.priority_fifo) || memory::has_capability(status, memory::CAP_SYS_NICE)
+    limit >= u64::from(subject.priority_fifo)
+        || memory::has_capability(status, memory::CAP_SYS_NICE)
 }
 
 fn scheduling(subject: &Subject, status: &str) -> [Finding; 2] {
@@ -165,5 +166,7 @@ fn timer_slack() -> Finding {
 
 /// What `deed` comes to on a thread of its own, whose scheduling it may change.
 fn on_a_thread(deed: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
-    std::thread::spawn(deed).join().map_err(|_panic| anyhow!("the thread that tried it panicked"))?
+    std::thread::spawn(deed)
+        .join()
+        .map_err(|_panic| anyhow!("the thread that tried it panicked"))?
 }

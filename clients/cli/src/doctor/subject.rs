@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use kadenz_config::machine::{Cpu, Machine};
-use kadenz_config::{Exemption, EXIT_CODE};
+use kadenz_config::{EXIT_CODE, Exemption};
 use kadenz_host::{Files, thread};
 use kadenz_paths::RuntimeDir;
 

@@ -255,7 +255,10 @@ mod tests {
         for (line, place) in [
             (r#"{"id":1,"request":"enable","acknowledge_host":1}"#, "acknowledge_host 1: true or"),
             (r#"{"id":1,"request":"enable","value":1}"#, "value 1: enable takes none"),
-            (r#"{"id":1,"request":"hold","acknowledge_host":true}"#, "acknowledge_host: hold takes"),
+            (
+                r#"{"id":1,"request":"hold","acknowledge_host":true}"#,
+                "acknowledge_host: hold takes",
+            ),
         ] {
             assert!(error(line).starts_with(place), "{line}: {}", error(line));
         }
