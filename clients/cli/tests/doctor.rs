@@ -45,7 +45,7 @@ impl Ward {
     /// `kadenz doctor` behind `wrapper`, e.g. a program that takes rights away.
     fn examine_behind(&self, wrapper: &[&str], args: &[&str]) -> Examined {
         let runtime_dir = self.runtime_dir();
-        fs::create_dir_all(&runtime_dir).unwrap();
+        fs::create_dir_all(&runtime_dir).expect("the ward works");
         let mut words: Vec<&str> = wrapper.to_vec();
         words.push(KADENZ);
         let mut command = Command::new(words[0]);
@@ -61,7 +61,7 @@ impl Ward {
 
     fn write(&self, name: &str, text: &str) -> String {
         let path = self.dir.path().join(name);
-        fs::write(&path, text).unwrap();
+        fs::write(&path, text).expect("the ward works");
         path.display().to_string()
     }
 }
@@ -85,18 +85,19 @@ impl Examined {
     }
 
     fn status(&self, name: &str) -> &str {
-        self.finding(name)["status"].as_str().unwrap()
+        self.finding(name)["status"].as_str().expect("the ward works")
     }
 
     fn measured(&self, name: &str) -> &str {
-        self.finding(name)["measured"].as_str().unwrap()
+        self.finding(name)["measured"].as_str().expect("the ward works")
     }
 
     #[track_caller]
     fn expect(&self, name: &str, status: &str, word: &str) {
         let told = (self.status(name), self.measured(name));
         assert!(told.0 == status && told.1.contains(word), "{name}: {told:?}");
-        let has_remedy = !self.finding(name)["remedies"].as_array().unwrap().is_empty();
+        let has_remedy =
+            !self.finding(name)["remedies"].as_array().expect("the ward works").is_empty();
         assert_eq!(has_remedy, matches!(status, "warn" | "error"), "{name}: remedies");
     }
 }
@@ -116,7 +117,7 @@ fn is_root() -> bool {
 
 /// The CPU that the doctor examines unless told otherwise.
 fn loop_cpu() -> usize {
-    thread::loop_cpu(kadenz_config::machine::Cpu::Last).unwrap()
+    thread::loop_cpu(kadenz_config::machine::Cpu::Last).expect("the ward works")
 }
 
 /// Holds a text in a file of the kernel and puts back what was there.
@@ -159,13 +160,14 @@ impl Occupant {
         let (ready, is_ready) = std::sync::mpsc::channel();
         let life = move || {
             begin();
-            ready.send(()).unwrap();
+            ready.send(()).expect("the ward works");
             while !told.load(Ordering::Relaxed) {
                 pass();
             }
         };
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(life).unwrap();
-        is_ready.recv().unwrap();
+        let thread =
+            std::thread::Builder::new().name(name.to_owned()).spawn(life).expect("the ward works");
+        is_ready.recv().expect("the ward works");
         Self { ends, thread: Some(thread) }
     }
 }
