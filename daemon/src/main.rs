@@ -91,6 +91,9 @@ fn run(options: &Options) -> Result<(), Failure> {
         .with_context(|| dir.as_path().display().to_string())
         .or_fail(EX_OSERR)?;
     let ready = host::prepare(&machine, dir.as_path()).or_fail(EX_OSERR)?;
+    if host::has_changed() {
+        WISH.tell_host_changed();
+    }
 
     let setup = described::setup(&machine, daemon_id());
     let lanes = outlets::create(&machine, &setup, &WISH, ready.cpu).or_fail(EX_OSERR)?;

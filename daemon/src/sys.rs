@@ -77,14 +77,6 @@ pub fn denied_last() -> u32 {
     DENIED_LAST.load(Ordering::Relaxed)
 }
 
-/// Forgets the calls denied so far: a probe's, before the loop.
-pub(crate) fn forget_denied() {
-    // ORDERING: relaxed, as above.
-    DENIED_CALLS.store(0, Ordering::Relaxed);
-    // ORDERING: relaxed, as above.
-    DENIED_LAST.store(0, Ordering::Relaxed);
-}
-
 /// `si_code` of a SIGSYS that a seccomp filter raised (siginfo.h); anybody may send the signal.
 const SYS_SECCOMP: libc::c_int = 1;
 

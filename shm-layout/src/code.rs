@@ -114,7 +114,8 @@ codes! {
 codes! {
     /// What a client asks of the machine.
     RequestKind {
-        /// Clear a latched stop, reset drive faults, bring all drives to Operation enabled.
+        /// Clear a latched stop, reset drive faults, bring all drives to Operation enabled (`value` 1
+        /// acknowledges that the host has changed, 0 does not).
         Enable = 1, "enable";
         /// Stop if moving, then take torque off.
         Disable = 2, "disable";
@@ -150,6 +151,8 @@ codes! {
         FeedbackStale = 9, "feedback-stale";
         /// Nothing to do: it is so already.
         Already = 10, "already";
+        /// The host is not the one that was judged: `enable` takes an acknowledgement.
+        HostChanged = 11, "host-changed";
     }
 }
 

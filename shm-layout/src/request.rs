@@ -14,7 +14,7 @@ record! {
         kind: u32, "-", "RequestKind", "gateway";
         /// Unix user that asked, from the socket's peer credentials.
         peer_uid: u32, "-", "any", "gateway";
-        /// Argument of the kind, e.g. the wanted path rate.
+        /// Argument of the kind: the wanted path rate, or 1 for an enable that acknowledges a changed host.
         value: f64, "1", "see kind", "client";
         /// Axes meant; 0 means all.
         axis_mask: u64, "-", "bit set", "client";

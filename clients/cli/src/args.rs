@@ -32,7 +32,7 @@ pub(crate) enum Verb {
         follow: bool,
     },
     /// Clears a latched stop, resets drive faults and brings all drives to Operation enabled.
-    Enable,
+    Enable(EnableOptions),
     /// Stops if moving, then takes torque off all axes.
     Disable,
     /// Runs a trajectory file and follows it to its end; Ctrl-C holds the machine on the path.
@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     },
     /// Checks machine files (.toml) and trajectory files (.csv); nothing moves.
     Check(CheckOptions),
+    /// Examines this host: is it fit for a machine? Tries and measures; nothing moves.
+    Doctor(DoctorOptions),
     /// Starts kadenzd, its gateways, planner and logger, and looks after them until Ctrl-C.
     Up(UpOptions),
     /// Makes systemd know the binaries beside this one: units, users, rules, a machine file; or forget them.
@@ -116,6 +118,38 @@ pub(crate) struct CheckOptions {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct EnableOptions {
+    /// Acknowledges that the host is not the one that `kadenz doctor` judged, for the life of this kadenzd.
+    #[arg(long)]
+    pub(crate) acknowledge_host: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorOptions {
+    /// The TOML file of the machine whose demands count [default: a period of 1 ms on the last CPU].
+    #[arg(long, value_name = "FILE", conflicts_with = "demo")]
+    pub(crate) config: Option<PathBuf>,
+    /// An embedded machine instead of a file: demo-arm or demo-mill.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) demo: Option<String>,
+    /// The loop's CPU, in place of `[host] cpu`.
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu: Option<u16>,
+    /// A network interface that a bus is to run over.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// Length of the probe, 1 to 3600 s.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+    /// Prints what mends the host, to paste, in place of the findings.
+    #[arg(long)]
+    pub(crate) fix_hints: bool,
+    /// Does not write down the host that was judged; kadenzd compares with it at every start.
+    #[arg(long)]
+    pub(crate) no_store: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct UpOptions {
     /// The machine's TOML file.
     #[arg(long, value_name = "FILE", required_unless_present = "demo", conflicts_with = "demo")]
@@ -174,7 +208,7 @@ impl Verb {
         match self {
             Self::Status => "status",
             Self::Incidents { .. } => "incidents",
-            Self::Enable => "enable",
+            Self::Enable(_) => "enable",
             Self::Disable => "disable",
             Self::Run(_) => "run",
             Self::Hold => "hold",
@@ -182,6 +216,7 @@ impl Verb {
             Self::Stop => "stop",
             Self::Override { .. } => "override",
             Self::Check(_) => "check",
+            Self::Doctor(_) => "doctor",
             Self::Up(_) => "up",
             Self::InstallUnits(_) => "install-units",
             Self::Recorder(RecorderVerb::Dump(_)) => "recorder dump",

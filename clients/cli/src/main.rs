@@ -13,6 +13,7 @@ mod planner;
 mod follow;
 mod run;
 mod check;
+mod doctor;
 mod up;
 mod install;
 mod recorder;
@@ -63,9 +64,10 @@ fn act(args: &Args) -> Result<Reply, Failure> {
         Verb::Run(options) => run::run(&dir()?, options, args.json),
         Verb::Check(options) => check::check(options),
         Verb::Recorder(RecorderVerb::Dump(options)) => recorder::dump(dir, options),
+        Verb::Doctor(options) => doctor::doctor(&dir()?, options, args.json),
         Verb::Up(options) => up::up(dir()?, options, args.json),
         Verb::InstallUnits(options) => install::install(options),
-        Verb::Enable => request::ask(&dir()?, RequestKind::Enable, 0.0),
+        Verb::Enable(options) => request::enable(&dir()?, options.acknowledge_host),
         Verb::Disable => request::ask(&dir()?, RequestKind::Disable, 0.0),
         Verb::Hold => request::ask(&dir()?, RequestKind::Hold, 0.0),
         Verb::Resume => request::ask(&dir()?, RequestKind::Resume, 0.0),

@@ -2,6 +2,7 @@
 //! until the machine is there.
 use std::time::Duration;
 
+use kadenz_host::{Files, fingerprint};
 use kadenz_link::{Answer, Operate, OperateError};
 use kadenz_paths::RuntimeDir;
 use shm_layout::code::{Outcome, Phase, Reason, RequestKind, Verdict};
@@ -16,6 +17,29 @@ use crate::reply::{
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Drives are given less by kadenzd; a stop from full speed on a slow machine may take this long.
 const SETTLE_TIME: Duration = Duration::from_secs(30);
+
+/// Asks to enable; `acknowledges_host` says that the host may be another than the one that was judged.
+pub(crate) fn enable(dir: &RuntimeDir, acknowledges_host: bool) -> Result<Reply, Failure> {
+    let value = if acknowledges_host { 1.0 } else { 0.0 };
+    let reply = ask(dir, RequestKind::Enable, value)?;
+    match reply.fields.get("outcome") {
+        Some(outcome) if outcome == Outcome::HostChanged.word() => Ok(with_changes(reply)),
+        _ => Ok(reply),
+    }
+}
+
+/// The refusal with what has changed on the host, as far as this process can read it.
+fn with_changes(reply: Reply) -> Reply {
+    let file = fingerprint::file();
+    let changes = fingerprint::changes_since_judged(&Files::here(), &file).unwrap_or_default();
+    let words: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    let told = match words.is_empty() {
+        true => format!("{} fits the host now; start kadenzd again", file.display()),
+        false => words.join("\n  "),
+    };
+    let text = format!("{}\n  {told}", reply.text);
+    Reply { text, ..reply }.with("host_changes", words)
+}
 
 /// Asks for `kind`; `enable` and `disable` end when the machine is enabled or disabled.
 pub(crate) fn ask(dir: &RuntimeDir, kind: RequestKind, value: f64) -> Result<Reply, Failure> {
@@ -90,6 +114,10 @@ fn remedy(kind: RequestKind, outcome: Outcome) -> &'static str {
         }
         Outcome::Moving => "axes move; `kadenz hold` or `kadenz stop` first",
         Outcome::ShuttingDown => "kadenzd is ending; start it again",
+        Outcome::HostChanged => {
+            "the host is not the one that was judged; run `kadenz doctor` and start kadenzd again, or \
+             `kadenz enable --acknowledge-host`"
+        }
         Outcome::FeedbackStale => {
             "feedback is missing or stale; check the drives' supply and the bus, `kadenz status` \
              shows the axis"

@@ -16,6 +16,7 @@ const VERBS: [&str; 14] = [
     "stop",
     "override",
     "check",
+    "doctor",
     "up",
     "install-units",
     "recorder",

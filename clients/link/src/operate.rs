@@ -128,6 +128,8 @@ struct RequestLine {
     value: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledge_host: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -175,8 +177,8 @@ impl Operate {
         }
     }
 
-    /// Asks `kind` with `value` (the wanted path rate, 0 ..= 1, for `override`; else 0) and waits for
-    /// the answer. The loop refuses the request once `deadline` has passed.
+    /// Asks `kind` with `value` (the wanted path rate, 0 ..= 1, for `override`; 1 for an `enable` that
+    /// acknowledges a changed host; else 0) and waits for the answer. The loop refuses the request once `deadline` has passed.
     ///
     /// # Errors
     /// When there is no answer. After [`OperateError::NoAnswer`] and [`OperateError::Broken`] it is
@@ -204,8 +206,15 @@ impl Operate {
             });
         }
         let deadline_ms = Some(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
-        let value = (kind == RequestKind::Override).then_some(value);
-        let (reply, line) = self.ask(kind.word(), value, deadline_ms, deadline + ANSWER_GRACE)?;
+        let acknowledges = kind == RequestKind::Enable && value >= 1.0;
+        let ask = RequestLine {
+            id: 0,
+            request: kind.word(),
+            value: (kind == RequestKind::Override).then_some(value),
+            deadline_ms,
+            acknowledge_host: acknowledges.then_some(true),
+        };
+        let (reply, line) = self.ask(ask, deadline + ANSWER_GRACE)?;
         self.answer(reply, &line)
     }
 
@@ -214,7 +223,14 @@ impl Operate {
     /// # Errors
     /// When there is no answer within 1 s, or no state has come to the gateway yet.
     pub fn outlook(&mut self) -> Result<Outlook, OperateError> {
-        let (reply, line) = self.ask("status", None, None, ANSWER_GRACE)?;
+        let ask = RequestLine {
+            id: 0,
+            request: "status",
+            value: None,
+            deadline_ms: None,
+            acknowledge_host: None,
+        };
+        let (reply, line) = self.ask(ask, ANSWER_GRACE)?;
         if let Some(message) = reply.error {
             return Err(OperateError::Refused { message: printable(&message) });
         }
@@ -224,17 +240,15 @@ impl Operate {
         Ok(Outlook { status, last_path: reply.last_path })
     }
 
-    /// Sends one line and reads the answer to it.
+    /// Sends one line, with the next number, and reads the answer to it.
     fn ask(
         &mut self,
-        request: &'static str,
-        value: Option<f64>,
-        deadline_ms: Option<u64>,
+        line: RequestLine,
         patience: Duration,
     ) -> Result<(ReplyLine, Vec<u8>), OperateError> {
-        let id = self.next_id;
+        let (id, request) = (self.next_id, line.request);
         self.next_id += 1;
-        let line = RequestLine { id, request, value, deadline_ms };
+        let line = RequestLine { id, ..line };
         let mut text = serde_json::to_vec(&line).map_err(|error| self.broken(&error))?;
         text.push(b'\n');
         let give_up = Instant::now() + patience;

@@ -180,6 +180,8 @@ pub struct Intake {
     pub shutdown: u64,
     /// 1 when the RT thread tried a system call outside its list since the last cycle.
     pub denied_call: u64,
+    /// 1 when the host is not the one that was judged: enabling takes an acknowledgement then.
+    pub host_changed: u64,
     /// Newest batch of each source slot.
     pub sources: [SourceBrief; SOURCES_MAX],
     /// Knots of the wanted source that were wanted; the first `knot_count` count.
@@ -197,6 +199,7 @@ impl Intake {
             request_count: 0,
             shutdown: 0,
             denied_call: 0,
+            host_changed: 0,
             sources: [SourceBrief::default(); SOURCES_MAX],
             knots: [RawKnot { index: 0, tau_s: 0.0, axes: [KnotAxis::zeroed(); AXES_MAX] };
                 KNOTS_PER_CYCLE],

@@ -2,15 +2,11 @@
 //! counted and stops the machine. Prepared on the mainland, installed last, on that thread alone.
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::rt::LISTED_CALLS;
-use crate::rt::clock::now_ns;
 use crate::sys;
-
-/// How many readings of the clock tell whether one enters the kernel.
-const CLOCK_READINGS: usize = 8;
 
 /// A filter that is ready to be installed.
 pub struct Restriction {
@@ -46,28 +42,6 @@ impl Restriction {
         seccompiler::apply_filter(&self.program)
             .context("installing the filter of system calls (CONFIG_SECCOMP_FILTER)")
     }
-}
-
-/// Whether reading CLOCK_MONOTONIC enters the kernel here, found out by trying on a thread of its own.
-///
-/// # Errors
-/// No thread or no filter can be had.
-pub fn clock_enters_kernel() -> anyhow::Result<bool> {
-    sys::count_denied_calls().context("sigaction(SIGSYS)")?;
-    let rules = BTreeMap::from([(libc::SYS_clock_gettime, Vec::new())]);
-    let program = program(rules, SeccompAction::Allow, SeccompAction::Trap)?;
-    let probe = std::thread::spawn(move || {
-        seccompiler::apply_filter(&program)?;
-        (0..CLOCK_READINGS).for_each(|_| {
-            std::hint::black_box(now_ns());
-        });
-        Ok::<(), seccompiler::Error>(())
-    });
-    let Ok(tried) = probe.join() else { bail!("the thread that tries the clock panicked") };
-    tried.context("trying the clock under a filter (CONFIG_SECCOMP_FILTER)")?;
-    let entered = sys::denied_calls() > 0;
-    sys::forget_denied();
-    Ok(entered)
 }
 
 fn program(

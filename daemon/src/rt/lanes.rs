@@ -19,6 +19,7 @@ const BRIEF_WORDS: usize = core::mem::offset_of!(KnotBatchHeader, tau_s) / 8;
 #[derive(Debug, Default)]
 pub struct Wish {
     shutdown: AtomicBool,
+    host_changed: AtomicBool,
     page_faults: AtomicU32,
     involuntary_switches: AtomicU32,
 }
@@ -29,6 +30,7 @@ impl Wish {
     pub const fn new() -> Self {
         Self {
             shutdown: AtomicBool::new(false),
+            host_changed: AtomicBool::new(false),
             page_faults: AtomicU32::new(0),
             involuntary_switches: AtomicU32::new(0),
         }
@@ -37,6 +39,11 @@ impl Wish {
     pub fn shut_down(&self) {
         // ORDERING: relaxed, the bit stands for itself and is read every cycle.
         self.shutdown.store(true, Ordering::Relaxed);
+    }
+    /// Tells the loop that the host is not the one that was judged: an enable takes an acknowledgement.
+    pub fn tell_host_changed(&self) {
+        // ORDERING: relaxed, the bit stands for itself and is read every cycle.
+        self.host_changed.store(true, Ordering::Relaxed);
     }
     /// Tells what the loop's thread has suffered since its loop began, for the state record.
     pub fn tell_suffered(&self, page_faults: u32, involuntary_switches: u32) {
@@ -48,6 +55,10 @@ impl Wish {
     fn is_shutdown(&self) -> bool {
         // ORDERING: relaxed, as above.
         self.shutdown.load(Ordering::Relaxed)
+    }
+    fn is_host_changed(&self) -> bool {
+        // ORDERING: relaxed, as above.
+        self.host_changed.load(Ordering::Relaxed)
     }
     fn suffered(&self) -> (u32, u32) {
         // ORDERING: relaxed, as above.
@@ -239,6 +250,7 @@ impl Lanes for LaneEnds {
     fn take(&mut self, wanted: &Wanted, intake: &mut Intake) {
         intake.shutdown = u64::from(self.wish.is_shutdown());
         intake.denied_call = u64::from(self.was_denied);
+        intake.host_changed = u64::from(self.wish.is_host_changed());
         self.take_requests(intake);
         for (mailbox, brief) in self.mailboxes.iter_mut().zip(&mut intake.sources) {
             mailbox.look();

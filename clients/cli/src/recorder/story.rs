@@ -63,12 +63,17 @@ impl Story {
         let intake = &inputs.intake;
         for request in intake.requests.iter().take(intake.request_count) {
             let kind = RequestKind::word_of(request.kind);
-            told.push(format!("request {kind} from user {}", request.peer_uid));
+            let acknowledges = request.kind == RequestKind::Enable.code() && request.value >= 1.0;
+            let more = if acknowledges { ", acknowledging the changed host" } else { "" };
+            told.push(format!("request {kind} from user {}{more}", request.peer_uid));
         }
         let before = self.last.as_deref();
         let rose = |now: u64, then: Option<u64>| now != 0 && then.is_none_or(|then| then == 0);
         if rose(intake.shutdown, before.map(|before| before.intake.shutdown)) {
             told.push("the daemon was asked to end".to_owned());
+        }
+        if rose(intake.host_changed, before.map(|before| before.intake.host_changed)) {
+            told.push("the host is not the one that was judged".to_owned());
         }
         if intake.denied_call != 0 {
             told.push("a system call outside the loop's list was denied".to_owned());

@@ -88,6 +88,10 @@ pub struct Guard {
     statuswords: [u16; AXES_MAX],
     /// The daemon is ending.
     ending: bool,
+    /// The host is not the one that was judged.
+    host_changed: bool,
+    /// Somebody has acknowledged that; it holds for this life of the daemon.
+    host_acknowledged: bool,
     verdict_told: (Verdict, Reason),
 }
 
@@ -108,6 +112,8 @@ impl Guard {
             sound_mask: 0,
             statuswords: [0; AXES_MAX],
             ending: false,
+            host_changed: false,
+            host_acknowledged: false,
             verdict_told: (Verdict::Follow, Reason::None),
         }
     }

@@ -9,6 +9,9 @@ use crate::motion::next::Motion;
 use crate::ports::{Feedback, Intake, Wake};
 use crate::setup::Setup;
 
+/// The value of an enable request by which a person acknowledges that the host has changed.
+const ACKNOWLEDGES_HOST: f64 = 1.0;
+
 pub(super) fn answer(
     setup: &Setup,
     wake: &Wake,
@@ -22,6 +25,7 @@ pub(super) fn answer(
         guard.ending = true;
         take_torque_off(Reason::Shutdown, motion, guard, events);
     }
+    guard.host_changed = intake.host_changed != 0;
     for request in intake.requests.iter().take(intake.request_count) {
         let outcome = if wake.wake_ns > request.deadline_ns {
             Outcome::Expired
@@ -52,7 +56,10 @@ fn act(
         return Outcome::Malformed;
     }
     match RequestKind::try_from(request.kind) {
-        Ok(RequestKind::Enable) => enable(setup, feedback, motion, guard, events),
+        Ok(RequestKind::Enable) => {
+            guard.host_acknowledged |= request.value >= ACKNOWLEDGES_HOST;
+            enable(setup, feedback, motion, guard, events)
+        }
         Ok(RequestKind::Disable) => disable(motion, guard, events),
         Ok(RequestKind::Hold) => hold(guard),
         Ok(RequestKind::Resume) => resume(guard),
@@ -84,6 +91,7 @@ fn enable(
             guard.enter(Phase::Standstill, events);
             Outcome::Accepted
         }
+        Phase::Disabled if guard.host_changed && !guard.host_acknowledged => Outcome::HostChanged,
         Phase::Disabled => {
             let fresh =
                 feedback.axes.iter().zip(setup.axes()).all(|(axis, known)| {

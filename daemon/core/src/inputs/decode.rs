@@ -67,6 +67,7 @@ pub fn decode(shape: Shape, words: &[u64]) -> Option<Inputs> {
     intake.knot_count = usize::try_from((counts >> 8) & 0xff).ok()?;
     intake.shutdown = u64::from(counts & 1);
     intake.denied_call = u64::from((counts >> 1) & 1);
+    intake.host_changed = u64::from((counts >> 2) & 1);
     if intake.request_count > REQUESTS_PER_CYCLE || intake.knot_count > KNOTS_PER_CYCLE {
         return None;
     }

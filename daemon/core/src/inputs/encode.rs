@@ -41,6 +41,7 @@ pub fn encode(shape: Shape, entry: &Entry<'_>, words: &mut [u64]) -> Option<usiz
     out.put(wake.wake_ns);
     let counts = (count_word(intake.request_count) << 16)
         | (count_word(intake.knot_count) << 8)
+        | (u32::from(intake.host_changed != 0) << 2)
         | (u32::from(intake.denied_call != 0) << 1)
         | u32::from(intake.shutdown != 0);
     out.put_pair(wake.skipped, counts);

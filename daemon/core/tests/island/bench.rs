@@ -6,7 +6,7 @@ use servo_core::ports::{
 };
 use servo_core::setup::{AxisSetup, BusSetup, Setup};
 use servo_core::{State, cycle};
-use shm_layout::code::{Phase, Reason, RequestKind, Verdict};
+use shm_layout::code::{EventKind, Phase, Reason, RequestKind, Verdict};
 use shm_layout::event::Event;
 use shm_layout::request::Request;
 use shm_layout::state::{AxisState, StateHeader};
@@ -112,6 +112,11 @@ impl Bus for Drives {
 /// One planner with one path, and one person.
 pub struct Talk {
     pub asked: Option<RequestKind>,
+    /// Argument of what is asked.
+    pub value: f64,
+    /// Outcome code of the last answer.
+    pub answered: Option<u32>,
+    pub host_changed: bool,
     /// Torque that every knot asks to feed forward, N·m.
     pub torque: f64,
     /// Kinds of all events so far, with the axis.
@@ -142,11 +147,13 @@ impl Lanes for Talk {
     fn take(&mut self, wanted: &Wanted, intake: &mut Intake) {
         self.heartbeat += 1;
         *intake = Intake::empty();
+        intake.host_changed = u64::from(self.host_changed);
         if let Some(kind) = self.asked.take() {
             intake.requests[0] = Request {
                 request_id: 1,
                 deadline_ns: u64::MAX,
                 kind: kind.code(),
+                value: self.value,
                 ..Request::zeroed()
             };
             intake.request_count = 1;
@@ -176,6 +183,8 @@ impl Lanes for Talk {
 
     fn publish(&mut self, header: &StateHeader, _axes: &[AxisState], events: &[Event]) {
         self.header = Some(*header);
+        let answers = events.iter().filter(|one| one.kind == EventKind::RequestAnswered.code());
+        self.answered = answers.map(|answer| answer.code).last().or(self.answered);
         self.events.extend(events.iter().map(|event| (event.kind, event.axis)));
     }
 }
@@ -207,6 +216,9 @@ impl Bench {
         };
         let talk = Talk {
             asked: None,
+            value: 0.0,
+            answered: None,
+            host_changed: false,
             torque: 0.0,
             events: Vec::new(),
             knots_told: PATH_KNOTS,

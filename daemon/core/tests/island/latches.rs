@@ -1,5 +1,5 @@
 //! Which fault wins, what enables and disables may not do, and what counts as not following.
-use shm_layout::code::{Phase, Reason, RequestKind, Verdict};
+use shm_layout::code::{Outcome, Phase, Reason, RequestKind, Verdict};
 use shm_layout::state::NO_AXIS;
 
 use crate::bench::{AXES, Bench, LOST_IN_ROW_MAX, WINDOW_CYCLES, WINDOW_RAD};
@@ -107,4 +107,34 @@ fn an_enable_that_waits_at_boot_moves_no_drive_that_a_daemon_before_left_enabled
     bench.comes_back();
     assert_eq!(bench.state.guard.verdict(), (Verdict::Follow, Reason::None));
     assert_eq!(bench.drives.positions, [1.0; AXES]);
+}
+
+#[test]
+fn on_a_changed_host_an_enable_is_refused_until_one_acknowledges_it_and_then_never_again() {
+    let mut bench = Bench::new();
+    bench.talk.host_changed = true;
+    bench.talk.asked = Some(RequestKind::Enable);
+    bench.step();
+    assert_eq!(bench.talk.answered, Some(Outcome::HostChanged.code()));
+    (0..100).for_each(|_| bench.step());
+    assert!(bench.is(Phase::Disabled), "nothing was enabled");
+
+    bench.talk.value = 1.0;
+    bench.talk.knots_told = 0;
+    bench.comes_back();
+    assert_eq!(bench.talk.answered, Some(Outcome::Accepted.code()));
+
+    // Later enables of the same life need not say it again.
+    bench.talk.value = 0.0;
+    bench.talk.asked = Some(RequestKind::Disable);
+    bench.until("torque is off", |bench| bench.is(Phase::Disabled));
+    bench.comes_back();
+}
+
+#[test]
+fn an_acknowledgement_is_not_asked_for_where_the_host_is_as_it_was() {
+    let mut bench = Bench::new();
+    bench.talk.knots_told = 0;
+    bench.comes_back();
+    assert_eq!(bench.talk.answered, Some(Outcome::Accepted.code()));
 }

@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 use shm_layout::code::{Outcome, RequestKind};
 
 /// Keys a request may have.
-const KEYS: [&str; 6] = ["id", "request", "value", "deadline_ms", "axes", "trace_id"];
+const KEYS: [&str; 7] =
+    ["id", "request", "value", "deadline_ms", "axes", "trace_id", ACKNOWLEDGE_HOST];
+/// The key of an enable by which somebody acknowledges that the host has changed.
+const ACKNOWLEDGE_HOST: &str = "acknowledge_host";
 /// The one question that is answered here and not by the loop.
 const STATUS: &str = "status";
 /// Deadline of a request that names none.
@@ -104,7 +107,7 @@ fn wish(keys: &Map<String, Value>, id: u64, axis_count: usize) -> Result<Wish, S
     Ok(Wish {
         id,
         kind,
-        value: argument(keys.get("value"), kind)?,
+        value: argument(keys, kind)?,
         deadline_ms: deadline_ms.unwrap_or(DEADLINE_MS_DEFAULT),
         axis_mask: axis_mask(keys.get("axes"), axis_count)?,
         trace_id: whole(keys, "trace_id", 0..=u64::MAX)?.unwrap_or(0),
@@ -124,7 +127,24 @@ fn kind(word: Option<&Value>) -> Result<RequestKind, String> {
 }
 
 /// The argument that `kind` takes, 0 for those that take none.
-fn argument(value: Option<&Value>, kind: RequestKind) -> Result<f64, String> {
+fn argument(keys: &Map<String, Value>, kind: RequestKind) -> Result<f64, String> {
+    match (kind, keys.get(ACKNOWLEDGE_HOST)) {
+        (_, None) => value_argument(keys.get("value"), kind),
+        (RequestKind::Enable, Some(Value::Bool(acknowledges))) => {
+            let none = value_argument(keys.get("value"), kind)?;
+            Ok(if *acknowledges { 1.0 } else { none })
+        }
+        (RequestKind::Enable, Some(other)) => {
+            Err(format!("{ACKNOWLEDGE_HOST} {}: true or false is needed", short(other)))
+        }
+        (kind, Some(_)) => Err(format!(
+            "{ACKNOWLEDGE_HOST}: {} takes none, leave it out; only enable has one",
+            kind.word()
+        )),
+    }
+}
+
+fn value_argument(value: Option<&Value>, kind: RequestKind) -> Result<f64, String> {
     match (kind, value) {
         (RequestKind::Override, Some(value)) => value
             .as_f64()
@@ -219,6 +239,29 @@ mod tests {
             trace_id: 9,
         };
         assert_eq!(read(line, 3), Ok(Asked::Wish(wish)));
+    }
+
+    #[test]
+    fn an_enable_may_acknowledge_a_changed_host_and_nothing_else_may() {
+        let value = |line: &str| match read(line.as_bytes(), 1) {
+            Ok(Asked::Wish(wish)) => wish.value,
+            other => panic!("{line}: {other:?}"),
+        };
+        let acknowledges = |word| {
+            value(&format!(r#"{{"id":1,"request":"enable","acknowledge_host":{word}}}"#)) >= 1.0
+        };
+        assert!(acknowledges("true") && !acknowledges("false"));
+        assert!(value(r#"{"id":1,"request":"enable"}"#) < 1.0);
+        for (line, place) in [
+            (r#"{"id":1,"request":"enable","acknowledge_host":1}"#, "acknowledge_host 1: true or"),
+            (r#"{"id":1,"request":"enable","value":1}"#, "value 1: enable takes none"),
+            (
+                r#"{"id":1,"request":"hold","acknowledge_host":true}"#,
+                "acknowledge_host: hold takes",
+            ),
+        ] {
+            assert!(error(line).starts_with(place), "{line}: {}", error(line));
+        }
     }
 
     #[test]

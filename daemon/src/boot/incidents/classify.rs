@@ -1,8 +1,7 @@
 //! From evidence to a cause: a pure rule, so that every cause can be shown on made-up evidence.
+use kadenz_host::counters::TICK_NS;
 use shm_layout::STAGES;
 use shm_layout::code::{Cause, Finding, IncidentKind, evidence};
-
-use super::evidence::TICK_NS;
 
 /// What was found around one breach; differences across the window that encloses it.
 #[derive(Clone, Copy, Debug, Default)]

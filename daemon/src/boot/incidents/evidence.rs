@@ -3,20 +3,19 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+use kadenz_host::counters::{
+    TICK_NS, column_sum, cpu_ticks, faults_and_cpu, of_status, ran_and_waited, smi_count,
+};
 use shm_layout::code::evidence;
 
 use crate::rt::clock::now_ns;
 
-/// `/proc/stat` counts in ticks of this length (USER_HZ is 100 on every Linux, see times(2)).
-pub(super) const TICK_NS: u64 = 10_000_000;
 /// Looks are kept this long.
 const HISTORY_NS: u64 = 5_000_000_000;
 /// Interrupt tables are long on large hosts: they are read at every so many-th look.
 const INTERRUPTS_EVERY: u64 = 2;
 /// Share of the CPU over this long before a breach tells whether real-time throttling could have set in.
 const BUSY_OVER_NS: u64 = 1_000_000_000;
-/// Where x86 counts system management interrupts (MSR_SMI_COUNT; Intel SDM volume 4).
-const MSR_SMI_COUNT: u64 = 0x34;
 
 /// One look: counters since some beginning.
 #[derive(Clone, Copy, Debug, Default)]
@@ -242,52 +241,8 @@ impl History {
     }
 }
 
-/// Steal and idle (with iowait) of one CPU in `/proc/stat`, ticks.
-fn cpu_ticks(text: &str, cpu: usize) -> Option<(u64, u64)> {
-    let line = text.lines().find_map(|line| {
-        let (name, rest) = line.split_once(' ')?;
-        (name.strip_prefix("cpu")?.parse() == Ok(cpu)).then_some(rest)
-    })?;
-    let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
-    let (idle, waiting) = (fields.nth(3)?, fields.next()?);
-    Some((fields.nth(2)?, idle + waiting))
-}
-
-/// Time on a CPU and time waiting for one, ns (`schedstat`).
-fn ran_and_waited(text: &str) -> Option<(u64, u64)> {
-    let mut fields = text.split_ascii_whitespace();
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
-/// Minor and major faults and the CPU it ran on last (`stat`; fields 10, 12 and 39 of proc(5)).
-fn faults_and_cpu(text: &str) -> Option<(u64, u64, usize)> {
-    // Fields after the name in parentheses, which may hold anything; the first is field 3.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-    let minor = fields.nth(10 - 3)?.parse().ok()?;
-    let major = fields.nth(1)?.parse().ok()?;
-    Some((minor, major, fields.nth(39 - 12 - 1)?.parse().ok()?))
-}
-
 fn involuntary_switches(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|l| l.strip_prefix("nonvoluntary_ctxt_switches:"))?;
-    line.trim().parse().ok()
-}
-
-/// Sum of one CPU's column in `/proc/interrupts` or `/proc/softirqs`.
-fn column_sum(text: &str, cpu: usize) -> u64 {
-    let mut lines = text.lines();
-    let name = format!("CPU{cpu}");
-    let heads = lines.next().unwrap_or_default().split_ascii_whitespace();
-    let Some(column) = heads.into_iter().position(|head| head == name) else { return 0 };
-    lines
-        .filter_map(|line| line.split_ascii_whitespace().nth(1 + column)?.parse::<u64>().ok())
-        .fold(0, u64::wrapping_add)
-}
-
-fn smi_count(msr: &File) -> Option<u64> {
-    let mut bytes = [0; 8];
-    (msr.read_at(&mut bytes, MSR_SMI_COUNT).ok()? == bytes.len())
-        .then(|| u64::from_le_bytes(bytes) & 0xffff_ffff)
+    of_status(text, "nonvoluntary_ctxt_switches")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -295,22 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proc_files_are_read_as_the_kernel_writes_them() {
-        let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu1 10 0 20 300 4 0 0 7 0 0\nintr 5\n";
-        assert_eq!(cpu_ticks(stat, 1), Some((7, 304)));
-        assert_eq!(cpu_ticks(stat, 2), None);
-        assert_eq!(ran_and_waited("123 45 6\n"), Some((123, 45)));
-        let interrupts = "      CPU0   CPU1\n  0:  5  7  IO-APIC timer\nLOC: 10 20 Local\nERR: 0\n";
-        assert_eq!((column_sum(interrupts, 0), column_sum(interrupts, 1)), (15, 27));
-        assert_eq!(column_sum(interrupts, 9), 0);
-    }
-
-    #[test]
     fn a_thread_of_this_process_is_looked_at() {
-        let text = fs::read_to_string("/proc/self/stat").expect("procfs");
-        let (_, _, cpu) = faults_and_cpu(&text).expect("stat");
-        assert!(cpu < 4096);
-        assert_eq!(faults_and_cpu("1 (a ) b) S 1"), None);
         let mut sources = Sources::new(0, nix::unistd::gettid().as_raw());
         let (first, second) = (sources.look(), sources.look());
         assert!(second.cpu_time_ns >= first.cpu_time_ns && first.cpu_time_ns > 0);
