@@ -108,6 +108,15 @@ impl Guest {
         self.read_until(&name, sink)
     }
 
+    /// Lets systemd start user space anew, as a boot does behind the kernel, and waits until it is up.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub fn reboot_userspace(&mut self) -> anyhow::Result<()> {
+        self.run("systemctl --no-block soft-reboot").map(drop)?;
+        self.await_ready()
+    }
+
     /// Copies what is in a folder to `/host` in the guest.
     ///
     /// # Errors

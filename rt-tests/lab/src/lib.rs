@@ -17,6 +17,7 @@ pub mod checks;
 pub mod grounds;
 pub mod programs;
 pub mod latency;
+pub mod acceptance;
 
 use std::path::Path;
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use lab::latency::{golden, outcome};
-use lab::{checks, grounds};
+use lab::checks::Finding;
+use lab::{acceptance, checks, grounds, programs};
 use lab::{Boot, Guest, Isolation, Lab, RootKind};
 
 /// The lab itself failed (sysexits has no word for it; `timeout` and `git bisect` use the same).
@@ -43,6 +44,16 @@ enum Verb {
     /// Compares kadenzd's wake-up latency with cyclictest's in counted time, beside clients that come, stay and are
     /// killed. Fails when kadenzd is more than a microsecond later, or other than it was.
     Latency(LatencyOptions),
+    /// Puts the package to the test: installed, started, moved, killed, frozen, upgraded and removed on the RT
+    /// kernel under systemd.
+    Acceptance {
+        /// The package [default: one made of this tree].
+        #[arg(long, value_name = "FILE")]
+        deb: Option<PathBuf>,
+        /// Writes the findings to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Everything the lab can show, check by check.
     All {
         /// Writes the findings to this file.
@@ -109,6 +120,15 @@ fn run(options: &Options) -> anyhow::Result<u8> {
             Ok(exit_code(output.code))
         }
         Verb::Latency(options) => latency(&cache, options),
+        Verb::Acceptance { deb, json } => {
+            let begun = Instant::now();
+            let deb = match deb {
+                Some(deb) => deb.clone(),
+                None => programs::package()?,
+            };
+            let findings = acceptance::check(&Lab::open(&cache)?, &deb);
+            tell(&findings, json.as_deref(), begun)
+        }
         Verb::All { json } => all(&cache, json.as_deref()),
     }
 }
@@ -117,10 +137,15 @@ fn all(cache: &Path, json: Option<&Path>) -> anyhow::Result<u8> {
     let begun = Instant::now();
     let mut lab = Lab::open(cache)?;
     lab.build()?;
-    let findings = grounds::check(&mut lab);
-    let (passed, failed, skipped) = checks::counts(&findings);
+    let mut findings = grounds::check(&mut lab);
+    findings.extend(acceptance::check(&lab, &programs::package()?));
+    tell(&findings, json, begun)
+}
+
+fn tell(findings: &[Finding], json: Option<&Path>, begun: Instant) -> anyhow::Result<u8> {
+    let (passed, failed, skipped) = checks::counts(findings);
     if let Some(path) = json {
-        let text = format!("{:#}\n", checks::json(&findings));
+        let text = format!("{:#}\n", checks::json(findings));
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     println!(

@@ -1,7 +1,7 @@
 //! This tree's programs for a guest: built for release, stripped, in one folder.
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
@@ -33,6 +33,24 @@ pub fn stage(folder: &Path) -> anyhow::Result<()> {
         told(&mut command("strip", &["-o", &to, &from])?)?;
     }
     Ok(())
+}
+
+/// Makes the Debian package of this tree.
+///
+/// # Errors
+/// The build, as cargo tells it on the terminal; no package at its end.
+pub fn package() -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--quiet", "--package", "xtask", "--", "deb"]);
+    let output = cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo")?;
+    ensure!(output.status.success(), "`cargo run -p xtask -- deb`: {}", output.status);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let path = said.lines().last().context("the package has no name")?;
+    Ok(PathBuf::from(path))
 }
 
 fn built(target: &Path, arguments: &[&str]) -> anyhow::Result<()> {
