@@ -22,6 +22,9 @@ use shm_layout::SOURCES_MAX;
 use crate::feeder::Feeder;
 pub use crate::feeder::enable;
 
+/// Notes of passes that are kept, as many as the daemon keeps.
+const NOTE_SLOTS: usize = 16_384;
+
 /// A loop in this process, its axes kept moving.
 pub struct Body {
     /// The loop, with the daemon's own bus, lanes, statistics and recorder.
@@ -107,7 +110,7 @@ impl Body {
             wish,
             count,
         );
-        let (notes, notes_read) = heap_ring(1024, PassNote::WORDS)?;
+        let (notes, notes_read) = heap_ring(NOTE_SLOTS, PassNote::WORDS)?;
         let (flight, _) = heap_ring(1024, WORDS_MAX)?;
         Ok(Self {
             servo: Loop {

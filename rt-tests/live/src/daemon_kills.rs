@@ -96,6 +96,7 @@ fn series(
         let same = fs::read(&kept).is_ok_and(|kept| kept == evidence);
         ensure!(same, "kill {number}: {} is not what the dead daemon left", kept.display());
         println!("{number:3} {}", kill.words());
+        kill.judge().with_context(|| format!("kill {number}"))?;
         kills.push(kill);
     }
     drop(watch);
@@ -103,7 +104,27 @@ fn series(
     Ok(kills)
 }
 
+/// A client has the next life's first record within this long, ms (G11: at once; the rest is what a host takes).
+const BACK_MS_MAX: u64 = 1_000;
+/// Cycles of 1 ms that may be in the ring alone: `save_every_ms` of 100 ms, and a disk and a host that are slow.
+const UNSAVED_CYCLES_MAX: u64 = 500;
+
 impl DaemonKill {
+    /// # Errors
+    /// The next life came late, or more than the stated window was not yet on disk.
+    fn judge(&self) -> anyhow::Result<()> {
+        let (back, unsaved) = (self.back_after_ms, self.unsaved_cycles);
+        ensure!(
+            back <= BACK_MS_MAX,
+            "the next life was there after {back} ms, {BACK_MS_MAX} ms are promised"
+        );
+        ensure!(
+            unsaved <= UNSAVED_CYCLES_MAX,
+            "{unsaved} cycles were not yet on disk, at most {UNSAVED_CYCLES_MAX} are promised"
+        );
+        Ok(())
+    }
+
     fn words(&self) -> String {
         format!(
             "seen {:6}, ring to {:6} ({:5} whole, {} torn), on disk to {:6}, {:6} replayed, back after {} ms{}",

@@ -44,6 +44,9 @@ struct Options {
     /// Runs one block of the bare loop in this process.
     #[arg(long, hide = true)]
     bare: bool,
+    /// The machine of that block.
+    #[arg(long, hide = true, value_name = "FILE")]
+    bare_machine: Option<PathBuf>,
     /// Installs a seccomp filter and ends.
     #[arg(long, hide = true)]
     install_filter: bool,
@@ -57,7 +60,7 @@ const RATE_SECONDS: u64 = 10;
 fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = if options.bare {
-        floor::bare(options.seconds).and_then(|block| {
+        floor::bare(options.seconds, options.bare_machine.as_deref()).and_then(|block| {
             println!("{}", serde_json::to_string(&block)?);
             Ok(())
         })
@@ -132,7 +135,7 @@ fn pair(arm: &Arm, seconds: u64, cpu: usize, round: usize) -> anyhow::Result<Pai
     let floor = || -> anyhow::Result<Block> {
         let mut company =
             if arm.beside_both { Company::of(arm, None)? } else { Company::default() };
-        let block = floor::bare_block(seconds)?;
+        let block = floor::bare_block(seconds, None)?;
         company.all_alive()?;
         Ok(block)
     };

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use super::Hand;
 use super::crowd::pass_ms;
 use super::leaks;
-use super::sight::{stolen_ms, wait_for};
+use super::sight::{Stolen, wait_for};
 use super::stage::{PATIENCE, Scenery, Stage, judge_arm, runtime_dir};
 use crate::{binary, ends_with_us};
 
@@ -78,10 +78,10 @@ pub(super) fn kill_and_restart(hand: &mut Hand<'_>) -> anyhow::Result<()> {
         ensure!(motion.cycles > 0, "nothing was recorded before the kill");
         hand.take_life(&motion, missed);
 
-        let (begun, stolen) = (Instant::now(), stolen_ms());
+        let (begun, stolen) = (Instant::now(), Stolen::now());
         let stage = Stage::start(ground, "kill", &Scenery::default())?;
         let took_ms = u64::try_from(begun.elapsed().as_millis())?;
-        hand.evidence.note_recovery(took_ms, stolen_ms() - stolen);
+        hand.evidence.note_recovery(took_ms, stolen.since_ms());
         let curtain = stage.end(true)?;
         hand.take_life(&curtain.motion, curtain.missed_by_cause);
     }

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn no_deed_follows_a_link_out_of_the_domain() {
-        let place = std::env::temp_dir().join(format!("kadenz-deeds-{}", std::process::id()));
+        let place = std::env::temp_dir().join(format!("kadenz-chaos-deeds-{}", std::process::id()));
         fs::create_dir_all(place.join("domain")).unwrap();
         let (outside, link) = (place.join("outside"), place.join("domain/link"));
         let mut random = Random::stream(1, "deeds");

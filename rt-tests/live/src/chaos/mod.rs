@@ -54,7 +54,7 @@ impl<'a> Hand<'a> {
     fn new(ground: &'a Ground, attack: &Attack) -> Self {
         let evidence = Evidence {
             name: attack.name.into(),
-            may_rest: attack.may_rest,
+            rests: attack.rests,
             may_fault: attack.may_fault,
             ..Evidence::default()
         };

@@ -250,12 +250,30 @@ fn start_observer(dir: &RuntimeDir) -> anyhow::Result<Child> {
         .context("starting an observer")
 }
 
-/// Time that hosts took from this machine's CPUs since boot, ms (steal of proc(5), ticks of 10 ms).
-#[must_use]
-pub fn stolen_ms() -> u64 {
-    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let steal = text.lines().next().and_then(|line| line.split_ascii_whitespace().nth(8));
-    10 * steal.and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0)
+/// Time that hosts have taken from each of this machine's CPUs since boot (steal of proc(5)).
+#[derive(Clone, Debug)]
+pub struct Stolen(Vec<u64>);
+
+/// What a tick of `/proc/stat` is, ms.
+const TICK_MS: u64 = 10;
+
+impl Stolen {
+    /// Until now.
+    #[must_use]
+    pub fn now() -> Self {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let cpus = text.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "));
+        let steal = |line: &str| line.split_ascii_whitespace().nth(8)?.parse().ok();
+        Self(cpus.map(|line| steal(line).unwrap_or(0)).collect())
+    }
+
+    /// What has been taken since, ms: of the CPU that lost most, since two CPUs wait at the same time.
+    #[must_use]
+    pub fn since_ms(&self) -> u64 {
+        let now = Self::now();
+        let taken = now.0.iter().zip(&self.0).map(|(now, then)| now.saturating_sub(*then));
+        TICK_MS * taken.max().unwrap_or(0)
+    }
 }
 
 /// Waits until `done`, looking every 2 ms; `None` when that takes longer than `patience`.

@@ -16,7 +16,7 @@ use shm_layout::code::{Phase, RequestKind, Role, state_flag};
 use super::epochs::Epochs;
 use super::ground::Ground;
 use super::leaks::{self, Descriptors};
-use super::sight::{Observer, Sight, stolen_ms, wait_for};
+use super::sight::{Observer, Sight, Stolen, wait_for};
 use super::verdict::{
     Evidence, Motion, MotionJudge, SPEED_SHARE_MIN, gateway_restarts, judge_recording,
     missed_by_cause,
@@ -239,7 +239,7 @@ impl Stage {
     /// # Errors
     /// It takes a minute.
     pub fn recover(&mut self) -> anyhow::Result<(u64, u64)> {
-        let (begun, stolen) = (Instant::now(), stolen_ms());
+        let (begun, stolen) = (Instant::now(), Stolen::now());
         // What was under way when the attack ended is no sign of life.
         let since_ns = now_ns() + UNDER_WAY_NS;
         let answers = |stage: &Self| {
@@ -256,7 +256,7 @@ impl Stage {
         wait_for(PATIENCE, || self.observer.since(since_ns).filter(is_heard))
             .with_context(|| lost("roles view and plan are", self))?;
         let took_ms = u64::try_from(begun.elapsed().as_millis())?;
-        Ok((took_ms, stolen_ms() - stolen))
+        Ok((took_ms, stolen.since_ms()))
     }
 
     /// The processes that serve; clients of the set open and close files as they please.

@@ -63,9 +63,9 @@ pub struct Evidence {
     pub jumps_seen: u64,
     /// Share of its cycles in which some axis was above half speed, %.
     pub at_speed_percent: u64,
-    /// Whether the axes may come to rest on the path in it.
+    /// Reasons for which the axes may come to rest on the path in it; any other is a disturbance.
     #[serde(skip)]
-    pub may_rest: bool,
+    pub rests: &'static [Reason],
     /// Whether the loop's thread may take page faults in it.
     #[serde(skip)]
     pub may_fault: bool,
@@ -125,19 +125,23 @@ impl Evidence {
             motion.at_speed.iter().filter(|cycle| self.cycles.contains(cycle)).count() as u64;
         let cycles = self.cycles.end.min(motion.cycles).saturating_sub(self.cycles.start);
         self.at_speed_percent = (100 * at_speed).checked_div(cycles).unwrap_or(0);
-        if self.may_rest || motion.cycles == 0 {
+        if motion.cycles == 0 {
             return;
         }
-        if self.at_speed_percent < AT_SPEED_PERCENT_MIN {
+        // Axes that may rest are at speed for as long as they do not.
+        if self.rests.is_empty() && self.at_speed_percent < AT_SPEED_PERCENT_MIN {
             self.failures.push(format!(
                 "it proves little: above half speed in only {} % of its cycles",
                 self.at_speed_percent
             ));
         }
         // Cycles that were missed are judged by their cause; to rest then is as promised.
-        let is_missed = |reason: u32| reason == Reason::CyclesMissed.code();
+        let may_be = |reason: u32| {
+            reason == Reason::CyclesMissed.code()
+                || self.rests.iter().any(|allowed| allowed.code() == reason)
+        };
         let within = motion.rests.iter().filter(|(cycle, _)| self.cycles.contains(cycle));
-        for (cycle, reason) in within.filter(|(_, reason)| !is_missed(*reason)) {
+        for (cycle, reason) in within.filter(|(_, reason)| !may_be(*reason)) {
             let reason = Reason::word_of(*reason);
             self.failures.push(format!("cycle {cycle}: the motion was disturbed ({reason})"));
         }

@@ -18,6 +18,8 @@ pub struct Block {
     pub closer_than_half_period: u64,
     /// Grid points without a pass within the block.
     pub missed: u64,
+    /// Those of them that a long pass ran past, rather than a late wake-up; the bare loop's alone.
+    pub missed_long: u64,
     /// Missed grid points by cause, as kadenzd judged them over its whole life; empty for a bare loop.
     pub missed_by_cause: BTreeMap<String, u64>,
     /// CPU time of the loop's thread within the block, ns.

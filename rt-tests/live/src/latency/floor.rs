@@ -28,13 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Upper end of cyclictest's histogram, ns.
 const HISTOGRAM_NS: u64 = 200_000;
 
-/// Runs one block of the bare loop in this process: the daemon's loop, clock and thread, its axes moving, and
-/// no gateway, no client and nobody who looks on.
+/// Runs one block of the bare loop in this process: the daemon's loop, clock and thread, the axes of `machine`
+/// (demo-arm when `None`) moving, and no gateway, no client and nobody who looks on.
 ///
 /// # Errors
 /// The host lacks what the loop needs, or the axes do not move.
-pub fn bare(seconds: u64) -> anyhow::Result<Block> {
-    let machine = Machine::from_toml("demo-arm", demo("demo-arm").context("embedded machine")?)?;
+pub fn bare(seconds: u64, machine: Option<&Path>) -> anyhow::Result<Block> {
+    let machine = match machine {
+        Some(file) => Machine::load(file)?,
+        None => Machine::from_toml("demo-arm", demo("demo-arm").context("embedded machine")?)?,
+    };
     let ready = host::prepare(&machine, Path::new("/dev/shm"))?;
     let cpu = ready.cpu;
     let body = Body::new(&machine)?;
@@ -94,6 +97,9 @@ fn measure(
         while let Some(note) = next_note(notes)? {
             block.wake(note.grid_ns, note.wake_ns, period_ns, last.map(|last| last.wake_ns));
             block.missed += u64::from(note.skipped);
+            if note.cycle_time_ns > note.wake_ns.saturating_sub(note.grid_ns) {
+                block.missed_long += u64::from(note.skipped);
+            }
             last = Some(note);
         }
         std::thread::sleep(FEED_EVERY);
@@ -117,15 +123,17 @@ fn next_note(notes: &mut BroadcastReader<'static>) -> anyhow::Result<Option<Pass
     }
 }
 
-/// One block of the bare loop, in a process of its own.
+/// One block of the bare loop with `machine` (demo-arm when `None`), in a process of its own.
 ///
 /// # Errors
 /// It does not run, or says nothing that is a block.
-pub fn bare_block(seconds: u64) -> anyhow::Result<Block> {
-    let output = Command::new(std::env::current_exe()?)
-        .args(["--bare", "--seconds", &seconds.to_string()])
-        .output()
-        .context("starting the bare loop")?;
+pub fn bare_block(seconds: u64, machine: Option<&Path>) -> anyhow::Result<Block> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--bare", "--seconds", &seconds.to_string()]);
+    if let Some(file) = machine {
+        command.arg("--bare-machine").arg(file);
+    }
+    let output = command.output().context("starting the bare loop")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("what the bare loop said")
 }

@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use super::arms::Arm;
 use super::block::{Block, WITHOUT_CAUSE, percentiles, pooled};
-use super::compare::{Pair, Ratio, ratio};
+use super::compare::{Pair, Ratio, bootstrap, ratio};
 use super::evidence::Interrupts;
 use super::svg::Panel;
 
 /// What the lower bound of the ratio at p50 and p99 may be at most.
 pub const RATIO_MAX: f64 = 1.05;
+
+/// What the lower bound of the ratio of missed cycles may be at most: below one more in most blocks.
+const MISSED_RATIO_MAX: f64 = 1.5;
 
 /// All pairs of one arm.
 #[derive(Clone, Debug)]
@@ -59,6 +62,12 @@ impl Measured {
         [("p50", 500), ("p99", 990), ("p999", 999)].map(|(name, at)| (name, ratio(&kept, at)))
     }
 
+    /// Cycles missed for whatever cause against the floor's, one added to both; pairs that can be compared.
+    fn missed_ratio(&self) -> Option<Ratio> {
+        let of = |pair: &&Pair| (pair.block.missed + 1) as f64 / (pair.floor.missed + 1) as f64;
+        bootstrap(&self.kept().iter().map(of).collect::<Vec<_>>())
+    }
+
     /// What this arm's company adds to the latency of the daemon itself, round by round against `idle`: the ratio
     /// at p50 and p99. A round lies minutes apart, so its interval is wider than that of a pair.
     #[must_use]
@@ -90,6 +99,9 @@ impl Measured {
                 broken
                     .push(format!("{name}: {at} is {ratio} times the floor's, above {RATIO_MAX}"));
             }
+        }
+        if let Some(ratio) = self.missed_ratio().filter(|ratio| ratio.lo > MISSED_RATIO_MAX) {
+            broken.push(format!("{name}: {ratio} times the cycles that the floor missed"));
         }
         let (own, closer) = (self.own_missed(), self.sum(|block| block.closer_than_half_period));
         if own > 0 {
@@ -126,6 +138,7 @@ impl Measured {
             "own_missed_cycles": self.own_missed(),
             "missed_cycles": causes,
             "floor_missed_cycles": self.floors().map(|floor| floor.missed).sum::<u64>(),
+            "missed_ratio": self.missed_ratio().map_or(Value::Null, |ratio| ratio.json()),
             "closer_than_half_period": self.sum(|block| block.closer_than_half_period),
             "host_stalls": self.sum(|block| block.stalls() as u64),
             "floor_host_stalls": self.floors().map(|floor| floor.stalls() as u64).sum::<u64>(),
@@ -247,6 +260,19 @@ mod tests {
         let broken = measured(4_000, 4_400, 12).broken(12);
         assert_eq!(broken.len(), 2, "{broken:?}");
         assert!(broken[0].starts_with("idle: p50") && broken[1].starts_with("idle: p99"));
+    }
+
+    #[test]
+    fn cycles_that_the_daemon_misses_and_its_floor_does_not_are_no_success_whatever_their_cause() {
+        let mut measured = measured(4_000, 4_000, 12);
+        measured.pairs[3].block.missed = 9;
+        assert_eq!(measured.broken(12), Vec::<String>::new(), "one block has had company");
+        for pair in &mut measured.pairs {
+            pair.block.missed = 2;
+        }
+        let broken = measured.broken(12);
+        assert_eq!(broken.len(), 1, "{broken:?}");
+        assert!(broken[0].contains("times the cycles that the floor missed"));
     }
 
     #[test]

@@ -219,6 +219,24 @@ pub fn iceoryx2_timed(
     Ok(ages.split_off(warm))
 }
 
+/// How late a bare thread of a gateway's priority wakes at `points` points, ns each.
+///
+/// # Errors
+/// The thread cannot be given a gateway's priority.
+pub fn timer_lateness(period_ns: u64, points: u64) -> anyhow::Result<Vec<u64>> {
+    let sleeper = std::thread::spawn(move || {
+        gateway_priority()?;
+        let origin_ns = now_ns() + period_ns;
+        let lateness = (0..points).map(|point| {
+            let due_ns = origin_ns + point * period_ns;
+            sleep_until(due_ns);
+            now_ns().saturating_sub(due_ns)
+        });
+        anyhow::Ok(lateness.collect())
+    });
+    sleeper.join().map_err(|_| anyhow!("the sleeper panicked"))?
+}
+
 fn gateway_priority() -> anyhow::Result<()> {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     let value =

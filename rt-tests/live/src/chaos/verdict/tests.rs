@@ -55,7 +55,12 @@ fn enabled_cycle() -> u64 {
 }
 
 fn evidence() -> Evidence {
-    Evidence { cycles: 0..u64::MAX, may_rest: true, recovery_ms: 40, ..Evidence::default() }
+    Evidence {
+        cycles: 0..u64::MAX,
+        rests: &[Reason::SourceSilent],
+        recovery_ms: 40,
+        ..Evidence::default()
+    }
 }
 
 #[test]
@@ -63,7 +68,9 @@ fn an_undisturbed_recording_shows_no_unexpected_motion() {
     roomy(|| {
         let motion = judge_recording(recording(), judge()).expect("it replays");
         assert!(motion.cycles > 2_000 && motion.found.is_empty(), "{:?}", motion.found);
-        let mut evidence = evidence();
+        // What its own script asks for.
+        let rests = &[Reason::HoldRequest, Reason::Shutdown];
+        let mut evidence = Evidence { rests, ..evidence() };
         evidence.take_motion(&motion);
         assert_eq!(evidence.judge(), Vec::<String>::new());
         assert_eq!(evidence.verdict, "kept");
@@ -126,17 +133,21 @@ fn motion_that_was_told_to_rest_is_a_disturbance_unless_the_planner_was_attacked
     let mut planner = evidence();
     planner.take_motion(&rest);
     assert!(planner.judge().is_empty());
-    let mut viewer = Evidence { may_rest: false, ..evidence() };
+    let mut hogged = evidence();
+    let rests = vec![(5, Reason::DriveFault.code())];
+    hogged.take_motion(&Motion { rests, ..rest.clone() });
+    assert!(hogged.judge().iter().any(|words| words.contains("disturbed (drive-fault)")));
+    let mut viewer = Evidence { rests: &[], ..evidence() };
     viewer.take_motion(&rest);
     assert!(viewer.judge().iter().any(|words| words.contains("disturbed (source-silent)")));
-    let mut another = Evidence { may_rest: false, cycles: 6..9, ..evidence() };
+    let mut another = Evidence { rests: &[], cycles: 6..9, ..evidence() };
     another.take_motion(&rest);
     assert!(another.judge().is_empty(), "it was not within this attack");
-    let mut stalled = Evidence { may_rest: false, ..evidence() };
+    let mut stalled = Evidence { rests: &[], ..evidence() };
     let rests = vec![(5, Reason::CyclesMissed.code())];
     stalled.take_motion(&Motion { rests, ..rest.clone() });
     assert!(stalled.judge().is_empty(), "the causes of missed cycles are judged by themselves");
-    let mut slow = Evidence { may_rest: false, cycles: 6..9, ..evidence() };
+    let mut slow = Evidence { rests: &[], cycles: 6..9, ..evidence() };
     slow.take_motion(&Motion { at_speed: vec![7], ..rest });
     assert!(slow.judge().iter().any(|words| words.contains("only 33 %")));
 }
