@@ -13,20 +13,24 @@ use thread_priority::{ThreadPriority, ThreadPriorityValue};
 /// Timer slack asked for, ns; the kernel rounds 0 to its default.
 const TIMER_SLACK_NS: u64 = 1;
 
-/// The CPU that `cpu` of a configuration means for this process.
+/// The CPU that `cpu` of a configuration means for this process, found out by going there: the affinity a
+/// process begins with says little, for `isolcpus=` takes the isolated CPUs out of everybody's.
 ///
 /// # Errors
 /// This process may not run there.
 pub fn loop_cpu(cpu: Cpu) -> anyhow::Result<usize> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).context("reading the CPU affinity")?;
-    let is_allowed = |cpu: usize| allowed.is_set(cpu).unwrap_or(false);
-    match cpu {
-        Cpu::Last => (0..CpuSet::count())
-            .rev()
-            .find(|cpu| is_allowed(*cpu))
-            .context("this process may run on no CPU at all"),
-        Cpu::Number(number) if is_allowed(usize::from(number)) => Ok(usize::from(number)),
-        Cpu::Number(number) => {
+    // On a thread of its own: affinities are a thread's.
+    let goes_to = move || match cpu {
+        Cpu::Last => (0..CpuSet::count()).rev().find(|cpu| pin(*cpu).is_ok()),
+        Cpu::Number(number) => Some(usize::from(number)).filter(|cpu| pin(*cpu).is_ok()),
+    };
+    let Ok(found) = std::thread::spawn(goes_to).join() else {
+        bail!("the thread that tries CPUs panicked")
+    };
+    match (found, cpu) {
+        (Some(found), _) => Ok(found),
+        (None, Cpu::Last) => bail!("this process may run on no CPU at all"),
+        (None, Cpu::Number(number)) => {
             bail!("[host] cpu = {number}: this process may not run there; choose an online CPU")
         }
     }
@@ -129,6 +133,18 @@ mod tests {
         let words = loop_cpu(Cpu::Number(1023)).unwrap_err().to_string();
         assert!(words.contains("cpu = 1023"), "{words}");
         assert!(loop_cpu(Cpu::Last).is_ok());
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_in_the_affinity_is_found_all_the_same() {
+        let last = loop_cpu(Cpu::Last).unwrap();
+        let from_the_first = std::thread::spawn(|| {
+            let first = (0..CpuSet::count()).find(|cpu| pin(*cpu).is_ok()).unwrap();
+            (first, loop_cpu(Cpu::Last).unwrap())
+        });
+        let (first, found) = from_the_first.join().unwrap();
+        assert_eq!(found, last);
+        assert!(first <= last);
     }
 
     #[test]

@@ -62,3 +62,56 @@ fn idle_states(subject: &Subject, is_held: bool) -> Finding {
         false => Finding::warn(check, words).boot("processor.max_cstate=1 intel_idle.max_cstate=1"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::subject::tests::subject;
+    use super::*;
+    use kadenz_host::Files;
+
+    /// CPU 1 of a host with these files below its directory.
+    fn cpu1(entries: &[(&str, &str)]) -> (tempfile::TempDir, Subject) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in entries {
+            let path = root.path().join("sys/devices/system/cpu/cpu1").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let files = Files::under(root.path());
+        (root, Subject { files, ..subject() })
+    }
+
+    #[test]
+    fn a_core_that_is_shared_is_told_with_its_other_half() {
+        let siblings = "topology/thread_siblings_list";
+        let (_root, shared) = cpu1(&[(siblings, "1,5\n")]);
+        let finding = sibling(&shared);
+        assert_eq!(finding.status.word(), "warn");
+        assert!(finding.measured.contains("CPU 5"), "{}", finding.measured);
+        assert!(finding.remedies[0].words().contains("cpu5/online"));
+        let (_root, alone) = cpu1(&[(siblings, "1\n")]);
+        assert_eq!(sibling(&alone).status.word(), "ok");
+    }
+
+    #[test]
+    fn only_the_governor_that_keeps_the_frequency_up_is_in_order() {
+        let file = "cpufreq/scaling_governor";
+        for (word, status) in [("performance", "ok"), ("powersave", "warn"), ("schedutil", "warn")]
+        {
+            let (_root, subject) = cpu1(&[(file, word)]);
+            assert_eq!(governor(&subject).status.word(), status, "{word}");
+        }
+        let (_root, none) = cpu1(&[]);
+        assert_eq!(governor(&none).status.word(), "not-applicable");
+    }
+
+    #[test]
+    fn a_deep_idle_state_is_in_order_only_where_it_is_off_or_held_off() {
+        let deep = [("cpuidle/state1/name", "C6"), ("cpuidle/state1/latency", "133")];
+        let (_root, subject) = cpu1(&deep);
+        assert_eq!(idle_states(&subject, true).status.word(), "ok");
+        assert_eq!(idle_states(&subject, false).status.word(), "warn");
+        let (_root, off) = cpu1(&[deep[0], deep[1], ("cpuidle/state1/disable", "1")]);
+        assert_eq!(idle_states(&off, false).status.word(), "not-applicable");
+    }
+}

@@ -226,6 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn the_cases_of_the_lab_name_checks_and_verdicts_that_exist() {
+        let cases = include_str!("../../../../rt-tests/lab/doctor-cases.toml");
+        let cases: toml::Table = toml::from_str(cases).unwrap();
+        let cases = cases["case"].as_array().unwrap();
+        assert!(!cases.is_empty());
+        let statuses = [Status::Ok, Status::Warn, Status::Error, Status::NotApplicable];
+        for case in cases {
+            for (name, expected) in case["expect"].as_table().unwrap() {
+                assert!(Check::ALL.iter().any(|check| check.name() == name), "{name}");
+                let status = expected[0].as_str().unwrap();
+                assert!(statuses.iter().any(|one| one.word() == status), "{name}: {status}");
+                assert!(expected[1].is_str(), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_ok_has_nothing_to_mend() {
         assert!(Finding::ok(Check::Swap, "off").run("swapoff -a").remedies.is_empty());
         assert_eq!(Finding::warn(Check::Swap, "on").run("swapoff -a").remedies.len(), 1);

@@ -27,15 +27,19 @@ pub(crate) fn findings(subject: &Subject) -> (Vec<Finding>, Option<Probe>) {
     // What the doctor itself does belongs elsewhere.
     let _stays_where_there_is_one_cpu = thread::leave_to_the_loop(cpu);
     let before = Look::at(&subject.files, cpu, &left_out);
-    let probed = match others.first() {
-        None => probe::run(Demand {
+    let probed = match (others.first(), &subject.kept_by) {
+        (None, None) => probe::run(Demand {
             cpu,
             priority_fifo: subject.priority_fifo,
             period_ns: subject.period_ns,
             seconds: subject.seconds,
         })
         .map_err(|error| Finding::error(Check::WakeLatency, format!("{error:#}"))),
-        Some(running) => {
+        (None, Some(group)) => {
+            std::thread::sleep(Duration::from_secs(subject.seconds));
+            Err(from_within(cpu, group))
+        }
+        (Some(running), _) => {
             std::thread::sleep(Duration::from_secs(subject.seconds));
             let words = format!(
                 "kadenzd {} runs its loop on CPU {cpu}; `kadenz status` tells how late that one wakes",
@@ -60,6 +64,16 @@ pub(crate) fn findings(subject: &Subject) -> (Vec<Finding>, Option<Probe>) {
             findings.push(finding);
             (findings, None)
         }
+    }
+}
+
+/// What was not measured, since only processes of `group` may run on `cpu`.
+fn from_within(cpu: usize, group: &str) -> Finding {
+    let words = format!("not measured: only processes of {group} may run on CPU {cpu}");
+    let finding = Finding::warn(Check::WakeLatency, words);
+    match group.rsplit('/').next().filter(|name| name.ends_with(".slice")) {
+        Some(slice) => finding.run(format!("systemd-run --pty --slice={slice} kadenz doctor")),
+        None => finding.run(format!("echo $$ > {group}/cgroup.procs && kadenz doctor")),
     }
 }
 

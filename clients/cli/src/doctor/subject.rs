@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use kadenz_config::machine::{Cpu, Machine};
 use kadenz_config::{EXIT_CODE, Exemption};
+use kadenz_host::isolation::Isolation;
 use kadenz_host::{Files, thread};
 use kadenz_paths::RuntimeDir;
 
@@ -22,6 +23,8 @@ pub(crate) struct Subject {
     pub(crate) files: Files,
     /// The loop's CPU.
     pub(crate) cpu: usize,
+    /// The group whose partition keeps that CPU from this process; `None` when it may run there.
+    pub(crate) kept_by: Option<String>,
     pub(crate) priority_fifo: u8,
     pub(crate) period_ns: u64,
     /// Wake-ups later than this are incidents.
@@ -50,14 +53,15 @@ impl Subject {
             (None, Some(machine)) => machine.host.cpu,
             (None, None) => Cpu::Last,
         };
-        let cpu = thread::loop_cpu(cpu)
-            .map_err(|error| Failure::new(EXIT_USAGE, format!("{error:#}; or give --cpu N")))?;
+        let files = Files::here();
+        let (cpu, kept_by) = place(&files, cpu)?;
         let period_us = machine.as_ref().map_or(PERIOD_US_DEFAULT, |machine| machine.period_us);
         let late_wake_us =
             machine.as_ref().map_or(period_us / 4, |machine| machine.overrun.late_wake_us);
         Ok(Self {
-            files: Files::here(),
+            files,
             cpu,
+            kept_by,
             priority_fifo: machine
                 .as_ref()
                 .map_or(PRIORITY_FIFO_DEFAULT, |machine| machine.host.priority_fifo),
@@ -93,6 +97,25 @@ impl Subject {
     }
 }
 
+/// The CPU that is meant. A partition takes its CPUs from everybody outside its group: the doctor's shell may
+/// not go where kadenzd, started in its slice, will run.
+fn place(files: &Files, cpu: Cpu) -> Result<(usize, Option<String>), Failure> {
+    let isolation = Isolation::of(files);
+    let kept = isolation.partitions.iter().filter(|one| one.is_isolated());
+    let kept = kept.flat_map(|one| one.cpus.iter().map(|cpu| (cpu, one.group.clone())));
+    let kept = match cpu {
+        Cpu::Last => kept.max_by_key(|(cpu, _)| *cpu),
+        Cpu::Number(number) => kept.into_iter().find(|(cpu, _)| *cpu == usize::from(number)),
+    };
+    match (kept, thread::loop_cpu(cpu)) {
+        (None, reached) => reached
+            .map(|cpu| (cpu, None))
+            .map_err(|error| Failure::new(EXIT_USAGE, format!("{error:#}; or give --cpu N"))),
+        (Some((kept, _)), Ok(reached)) if reached == kept => Ok((kept, None)),
+        (Some((kept, group)), _) => Ok((kept, Some(group))),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -102,6 +125,7 @@ pub(crate) mod tests {
         Subject {
             files: Files::here(),
             cpu: 1,
+            kept_by: None,
             priority_fifo: PRIORITY_FIFO_DEFAULT,
             period_ns: 1_000_000,
             late_wake_ns: 250_000,

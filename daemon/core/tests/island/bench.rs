@@ -184,7 +184,7 @@ impl Lanes for Talk {
     fn publish(&mut self, header: &StateHeader, _axes: &[AxisState], events: &[Event]) {
         self.header = Some(*header);
         let answers = events.iter().filter(|one| one.kind == EventKind::RequestAnswered.code());
-        self.answered = answers.map(|answer| answer.code).last().or(self.answered);
+        self.answered = answers.map(|answer| answer.code).next_back().or(self.answered);
         self.events.extend(events.iter().map(|event| (event.kind, event.axis)));
     }
 }
