@@ -39,6 +39,9 @@ pub struct Boot {
     pub host_dir: Option<PathBuf>,
     /// Words put behind the kernel's command line.
     pub append: Vec<String>,
+    /// Time is counted, as in [`crate::Lab::icount`]: a host that is slow or busy is not seen in the guest. For what
+    /// is to keep a pace; ten times slower than a guest in the host's time.
+    pub counted: bool,
     /// How long a boot, and each script, may take.
     pub patience: Duration,
 }
@@ -52,6 +55,7 @@ impl Default for Boot {
             isolated: 1,
             host_dir: None,
             append: Vec::new(),
+            counted: false,
             patience: Duration::from_secs(300),
         }
     }
@@ -83,6 +87,12 @@ impl Boot {
 fn cpu_list(first: u32, last: u32) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
+
+/// CPUs of a machine in counted time take turns, and a turn lasts until the emulator's next timer, divided by their
+/// number: up to milliseconds, in which another CPU stands still. This is a timer that nobody in the guest sees (a
+/// filter on a network that leads nowhere, every so many microseconds): turns are short, and CPUs that are busy at the
+/// same time share it evenly.
+const TURNS: &str = "filter-buffer,id=turns,netdev=nowhere,interval=7";
 
 /// How time passes in a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +137,8 @@ impl<'a> Machine<'a> {
     /// A fresh boot whose agent listens.
     pub(crate) fn cold(&self) -> anyhow::Result<Guest> {
         let image = self.image(None)?;
-        let mut qemu = self.qemu(Time::Host, &image, "systemd.unit=lab.target")?;
+        let time = if self.boot.counted { Time::Counted } else { Time::Host };
+        let mut qemu = self.qemu(time, &image, "systemd.unit=lab.target")?;
         agent_port(&mut qemu);
         let child = qemu.spawn().context("starting the virtual machine")?;
         let mut guest = self.guest(child)?;
@@ -198,7 +209,8 @@ impl<'a> Machine<'a> {
             Time::Host => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max"]),
             Time::Counted => qemu
                 .args(["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=off"])
-                .args(["-cpu", "max,-rdrand,-rdseed", "-seed", "1"]),
+                .args(["-cpu", "max,-rdrand,-rdseed", "-seed", "1"])
+                .args(["-netdev", "hubport,id=nowhere,hubid=0", "-object", TURNS]),
         };
         qemu.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
         qemu.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(image);
@@ -251,7 +263,9 @@ mod tests {
     fn each_isolation_says_what_it_is_to_the_kernel() {
         let line = |isolation, cpus| Boot { isolation, cpus, ..Boot::default() }.command_line();
         let boot = line(Isolation::Boot, 2);
-        assert!(boot.ends_with("isolcpus=managed_irq,domain,1 nohz_full=1 rcu_nocbs=1 irqaffinity=0"));
+        assert!(
+            boot.ends_with("isolcpus=managed_irq,domain,1 nohz_full=1 rcu_nocbs=1 irqaffinity=0")
+        );
         let partition = line(Isolation::Partition, 4);
         assert!(partition.ends_with("nohz_full=3 rcu_nocbs=3 irqaffinity=0-2"), "{partition}");
         assert!(!partition.contains("isolcpus"));

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lab::latency::{golden, outcome};
 use lab::checks::Finding;
-use lab::{acceptance, checks, grounds, programs};
+use lab::latency::{golden, outcome};
 use lab::{Boot, Guest, Isolation, Lab, RootKind};
+use lab::{acceptance, checks, grounds, programs};
 
 /// The lab itself failed (sysexits has no word for it; `timeout` and `git bisect` use the same).
 const EXIT_LAB: u8 = 125;
@@ -165,8 +165,7 @@ fn latency(cache: &Path, options: &LatencyOptions) -> anyhow::Result<u8> {
     if let Some(path) = &options.json {
         let mut value = outcome.json();
         value["not_kept"] = broken.clone().into();
-        std::fs::write(path, format!("{value:#}\n"))
-            .with_context(|| path.display().to_string())?;
+        std::fs::write(path, format!("{value:#}\n")).with_context(|| path.display().to_string())?;
     }
     for line in &broken {
         eprintln!("not kept: {line}");

@@ -5,6 +5,7 @@ mod recovery;
 mod service;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -62,7 +63,10 @@ fn ground(lab: &Lab, deb: &Path) -> anyhow::Result<Ground> {
     let boot = Boot {
         root: RootKind::Full,
         isolation: Isolation::Boot,
+        // The loop is to keep its period, and nothing of this host may be taken for the guest's.
+        counted: true,
         host_dir: Some(folder),
+        patience: Duration::from_secs(1_200),
         ..Boot::default()
     };
     Ok(Ground { guest: lab.cold(&boot)? })
@@ -76,7 +80,8 @@ impl Ground {
     /// What a command says that answers in JSON.
     fn json(&mut self, command: &str) -> anyhow::Result<Value> {
         let said = self.guest.run(command)?;
-        serde_json::from_str(said.said.trim()).with_context(|| format!("`{command}` said {}", said.said))
+        serde_json::from_str(said.said.trim())
+            .with_context(|| format!("`{command}` said {}", said.said))
     }
 
     fn status(&mut self) -> anyhow::Result<Value> {
@@ -85,7 +90,8 @@ impl Ground {
 
     /// Waits, in the guest, until the shell condition `holds`.
     fn until(&mut self, what: &str, holds: &str) -> anyhow::Result<()> {
-        let script = format!("for i in $(seq 600); do if {holds}; then exit 0; fi; sleep 0.1; done; exit 1");
+        let script =
+            format!("for i in $(seq 600); do if {holds}; then exit 0; fi; sleep 0.1; done; exit 1");
         let output = self.guest.run(&script)?;
         if output.code != 0 {
             let journal = self.guest.run("journalctl -n 40 --no-pager -o short-monotonic")?.said;
@@ -102,7 +108,8 @@ impl Ground {
     /// Torque on, and the axes under way along the path.
     fn moves(&mut self) -> anyhow::Result<()> {
         self.until("the planner can be asked", "test -S /run/kadenz/planner/planner.sock")?;
-        self.guest.must("for i in $(seq 100); do kadenz enable && exit 0; sleep 0.2; done; exit 1")?;
+        self.guest
+            .must("for i in $(seq 100); do kadenz enable && exit 0; sleep 0.2; done; exit 1")?;
         self.guest.must(&format!("kadenz run --detach {TRAJECTORY}"))?;
         self.until("the axes move", &format!("{STATUS} | grep -q '\"is_at_rest\":false'"))
     }

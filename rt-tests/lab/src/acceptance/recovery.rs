@@ -59,8 +59,11 @@ pub(super) const PLANNER_IS_BACK: Check<Ground> = Check {
         ground.until("the axes rest", &format!("{STATUS} | grep -q '\"is_at_rest\":true'"))?;
         let status = ground.status()?;
         ensure!(status["reason"] == "source-silent", "{status}");
-        ground.guest.must("for i in $(seq 50); do kadenz resume && exit 0; sleep 0.2; done; exit 1")?;
-        ground.until("the axes move again", &format!("{STATUS} | grep -q '\"is_at_rest\":false'"))?;
+        ground
+            .guest
+            .must("for i in $(seq 50); do kadenz resume && exit 0; sleep 0.2; done; exit 1")?;
+        ground
+            .until("the axes move again", &format!("{STATUS} | grep -q '\"is_at_rest\":false'"))?;
         ground.rests()?;
         passed()
     },

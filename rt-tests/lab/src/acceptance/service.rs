@@ -9,10 +9,14 @@ pub(super) const STARTS: Check<Ground> = Check {
     run: |ground| {
         ground.guest.must("systemctl start kadenz.target")?;
         for unit in UNITS {
-            ground.until(&format!("{unit} is active"), &format!("systemctl -q is-active {unit}"))?;
+            ground
+                .until(&format!("{unit} is active"), &format!("systemctl -q is-active {unit}"))?;
         }
         ensure!(ground.property("kadenzd.service", "StatusText")? != "", "kadenzd has no status");
-        ground.until("the machine can be seen", &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"))?;
+        ground.until(
+            "the machine can be seen",
+            &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"),
+        )?;
         ground.guest.must("useradd --groups kadenz anna")?;
         ground.guest.must("runuser -u anna -- kadenz enable")?;
         ground.until("torque is on", &format!("{STATUS} | grep -q '\"phase\":\"standing\"'"))?;
@@ -28,7 +32,8 @@ pub(super) const DOCTOR_FINDS_NO_ERROR: Check<Ground> = Check {
             if !at_work {
                 ground.guest.must("systemctl stop kadenz.target kadenzd.service")?;
             }
-            let told = ground.json("kadenz --json doctor --config /etc/kadenz/machine.toml --seconds 3")?;
+            let told = ground
+                .json("kadenz --json doctor --config /etc/kadenz/machine.toml --seconds 3")?;
             let findings = told["findings"].as_array().context("no findings")?;
             let errors: Vec<String> = findings
                 .iter()
@@ -38,7 +43,10 @@ pub(super) const DOCTOR_FINDS_NO_ERROR: Check<Ground> = Check {
             ensure!(errors.is_empty() && findings.len() > 20, "{}", errors.join("\n"));
         }
         ground.guest.must("systemctl start kadenz.target")?;
-        ground.until("the machine can be seen", &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"))?;
+        ground.until(
+            "the machine can be seen",
+            &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"),
+        )?;
         passed()
     },
 };
@@ -116,9 +124,15 @@ pub(super) const STOPS_ON_THE_PATH: Check<Ground> = Check {
             "ring=$(ls -t /var/lib/kadenz/flight/*.kdzrec | head -1)
              kadenz recorder dump $ring --csv /tmp/stop.csv && tail -n 1 /tmp/stop.csv && wc -l < /tmp/stop.csv",
         )?;
-        ensure!(dump.contains("disabled"), "the last cycle recorded is not at rest with torque off: {dump}");
+        ensure!(
+            dump.contains("disabled"),
+            "the last cycle recorded is not at rest with torque off: {dump}"
+        );
         ground.guest.must("systemctl start kadenz.target")?;
-        ground.until("the machine can be seen", &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"))?;
+        ground.until(
+            "the machine can be seen",
+            &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"),
+        )?;
         passed()
     },
 };
@@ -143,9 +157,13 @@ pub(super) const JOURNAL_HAS_PRIORITIES: Check<Ground> = Check {
         )?;
         let restarts = ground.property("kadenzd.service", "NRestarts")?;
         let status = ground.property("kadenzd.service", "ExecMainStatus")?;
-        ensure!((restarts.as_str(), status.as_str()) == ("0", "78"), "{restarts} restarts, exit code {status}");
+        ensure!(
+            (restarts.as_str(), status.as_str()) == ("0", "78"),
+            "{restarts} restarts, exit code {status}"
+        );
         ground.guest.must("journalctl --sync")?;
-        let errors = ground.guest.must("journalctl -u kadenzd -p err -o cat --no-pager | tail -n 30")?;
+        let errors =
+            ground.guest.must("journalctl -u kadenzd -p err -o cat --no-pager | tail -n 30")?;
         ensure!(errors.contains("period_us"), "the error is not told as one: {errors}");
         ground.guest.must(
             "cp /tmp/right.toml /etc/kadenz/machine.toml; systemctl reset-failed; systemctl start kadenz.target",
@@ -160,10 +178,18 @@ pub(super) const COMES_UP_BY_ITSELF: Check<Ground> = Check {
         ground.guest.must("systemctl enable kadenz.target")?;
         ground.guest.must("systemctl stop kadenz.target")?;
         ground.guest.reboot_userspace()?;
-        ground.until("the machine can be seen", &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"))?;
-        let from: u64 = ground.guest.must("systemctl show -P UserspaceTimestampMonotonic")?.trim().parse()?;
-        let to: u64 = ground.property("kadenzd.service", "ActiveEnterTimestampMonotonic")?.parse()?;
-        println!("        from the start of user space to service: {:.1} s", to.saturating_sub(from) as f64 / 1e6);
+        ground.until(
+            "the machine can be seen",
+            &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"),
+        )?;
+        let from: u64 =
+            ground.guest.must("systemctl show -P UserspaceTimestampMonotonic")?.trim().parse()?;
+        let to: u64 =
+            ground.property("kadenzd.service", "ActiveEnterTimestampMonotonic")?.parse()?;
+        println!(
+            "        from the start of user space to service: {:.1} s",
+            to.saturating_sub(from) as f64 / 1e6
+        );
         passed()
     },
 };

@@ -97,9 +97,8 @@ pub fn run(lab: &Lab, folder: &Path, phase: Phase, cycles: u32) -> anyhow::Resul
         ..Boot::default()
     };
     let Phase { shift_us, loop_cpu, floor_cpu } = phase;
-    let head = format!(
-        "SHIFT_S=0.{shift_us:06} CYCLES={cycles} LOOP={loop_cpu} FLOOR={floor_cpu}\n"
-    );
+    let head =
+        format!("SHIFT_S=0.{shift_us:06} CYCLES={cycles} LOOP={loop_cpu} FLOOR={floor_cpu}\n");
     let output = lab.icount(&boot, &(head + SCRIPT))?;
     ensure!(output.code == 0, "in the guest: {}\n{}", output.code, output.said);
     let parts = parts(&output.said)?;
@@ -156,7 +155,9 @@ mod tests {
     fn what_the_guest_prints_is_read_or_refused() {
         let mut said = String::new();
         for (name, _) in ARMS {
-            said += &format!("cyclictest {name}\n0010 0002\nkadenzd {name} 4\n12 2\nkadenzd {name} 6\n900 2\n");
+            said += &format!(
+                "cyclictest {name}\n0010 0002\nkadenzd {name} 4\n12 2\nkadenzd {name} 6\n900 2\n"
+            );
         }
         let found = parts(&format!("{said}done\n")).unwrap();
         assert_eq!(found["churn"].wake.percentile(500), 12);
