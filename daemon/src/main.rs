@@ -1,5 +1,6 @@
 //! The life of the daemon, in order: configuration, host, lanes, buses, loop, park, exit code.
-use std::path::PathBuf;
+mod args;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,14 @@ use kadenz_config::Machine;
 use kadenz_handover::Server;
 use kadenz_lanes::{BroadcastReader, BroadcastWriter, GaugeReader, RingGeometry, View, Word};
 use kadenz_paths::RuntimeDir;
+use kadenz_service::notify::Notify;
 use kadenzd::GatedAllocator;
 use kadenzd::boot::host::{self, Lack};
 use kadenzd::boot::incidents::{Incidents, Watched};
 use kadenzd::boot::journal::Journal;
 use kadenzd::boot::recorder::saver::Saver;
 use kadenzd::boot::report::Report;
+use kadenzd::boot::service::{self, Service};
 use kadenzd::boot::thread::RtThread;
 use kadenzd::boot::{machine as described, outlets, recorder};
 use kadenzd::rt::Loop;
@@ -24,7 +27,8 @@ use kadenzd::rt::stats::{PassNote, StageTimes, Stats};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use servo_core::State;
-use shm_layout::health::Health;
+
+use crate::args::Options;
 
 #[global_allocator]
 static ALLOCATOR: GatedAllocator = GatedAllocator;
@@ -41,27 +45,6 @@ const NOTE_SLOTS: usize = 16_384;
 const SAVER_PATIENCE: Duration = Duration::from_secs(5);
 /// Cycles that pass before gateways are served.
 const FIRST_CYCLES: u64 = 20;
-
-/// The servo loop of one machine.
-#[derive(Parser)]
-#[command(name = "kadenzd", version)]
-struct Options {
-    /// The machine's TOML file.
-    #[arg(long, value_name = "FILE", required_unless_present = "demo", conflicts_with = "demo")]
-    config: Option<PathBuf>,
-    /// An embedded machine instead of a file: demo-arm or demo-mill.
-    #[arg(long, value_name = "NAME")]
-    demo: Option<String>,
-    /// Where sockets and shared memory live [default: /run/kadenz, or the user's runtime directory].
-    #[arg(long, value_name = "DIR")]
-    runtime_dir: Option<PathBuf>,
-    /// Saves every cycle of this run to FILE, for replay, in place of `[recorder] directory`.
-    #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
-    /// Prints the effective configuration, with every default, and ends.
-    #[arg(long)]
-    print_config: bool,
-}
 
 /// Why the daemon did not run, with the exit code that tells a supervisor.
 struct Failure {
@@ -85,11 +68,11 @@ impl<T, E: Into<anyhow::Error>> OrFail<T> for Result<T, E> {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    kadenz_service::journal::begin();
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
-            eprintln!("kadenzd: {error:#}");
+            kadenz_service::journal::last_words("kadenzd", &format_args!("{error:#}"));
             ExitCode::from(code)
         }
     }
@@ -129,6 +112,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         recorder,
         stopwatch: StageTimes::default(),
     };
+    let notify = Notify::from_env().context("$NOTIFY_SOCKET").or_fail(EX_OSERR)?;
     let thread = RtThread::start(servo, &machine, ready).or_fail(EX_OSERR)?;
     say_what_is_missing(&thread.lacks);
     log::info!(
@@ -152,7 +136,10 @@ fn run(options: &Options) -> Result<(), Failure> {
     });
     thread.let_go();
     await_first_cycles(&health, &thread);
-    let ended = tend(server, saver, incidents, &signals, &thread);
+    let words = format!("{}, {} µs on CPU {}", machine.name, machine.period_us, thread.cpu);
+    let service = Service::new(notify, words, Instant::now());
+    let beside = Beside { server, saver, incidents, service };
+    let ended = tend(beside, &signals, &thread, &health);
     println!("{}", Report { health: &health });
     ended.or_fail(EX_SOFTWARE)
 }
@@ -206,29 +193,37 @@ fn say_what_is_missing(lacks: &[Lack]) {
 /// Nobody is served before the loop runs and the drives have been heard: a request that came earlier
 /// would be refused for want of feedback.
 fn await_first_cycles(health: &GaugeReader<'static>, thread: &RtThread) {
-    let cycles = core::mem::offset_of!(Health, cycles) / 8;
-    while health.get(cycles).unwrap_or(0) < FIRST_CYCLES && !thread.has_ended() && !thread.is_gone()
-    {
+    while service::cycles(health) < FIRST_CYCLES && !thread.has_ended() && !thread.is_gone() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Looks after gateways, evidence and the recording until the loop has ended.
+/// What the mainland does beside the loop.
+struct Beside {
+    server: Server,
+    saver: Option<Saver>,
+    incidents: Incidents,
+    service: Service,
+}
+
+/// Looks after gateways, evidence, the recording and the service manager until the loop has ended.
 fn tend(
-    mut server: Server,
-    mut saver: Option<Saver>,
-    mut incidents: Incidents,
+    beside: Beside,
     signals: &SignalFd,
     thread: &RtThread,
+    health: &GaugeReader<'static>,
 ) -> anyhow::Result<()> {
+    let Beside { mut server, mut saver, mut incidents, mut service } = beside;
     let mut journal = Journal::new(Instant::now());
     let mut looked = Instant::now();
     while !thread.has_ended() && !thread.is_gone() {
         let happenings = server.poll(MAINLAND_MS);
         let now = Instant::now();
         journal.log(&happenings, now);
+        service.look(&happenings, service::cycles(health), now);
         if let Ok(Some(signal)) = signals.read_signal() {
             log::info!("signal {}: stopping on the path", signal.ssi_signo);
+            service.ending();
             WISH.shut_down();
         }
         if let Some(saver) = &mut saver {
@@ -240,6 +235,7 @@ fn tend(
             looked = now;
         }
     }
+    service.ending();
     incidents.finish();
     if let Some(saver) = saver {
         saver.finish(SAVER_PATIENCE);

@@ -53,6 +53,8 @@ pub(crate) enum Verb {
     Check(CheckOptions),
     /// Starts kadenzd, its gateways, planner and logger, and looks after them until Ctrl-C.
     Up(UpOptions),
+    /// Makes systemd know the binaries beside this one: units, users, rules, a machine file; or forget them.
+    InstallUnits(InstallOptions),
     /// Looks into the flight recorder: a daemon's last seconds in memory, or a saved recording.
     #[command(subcommand)]
     Recorder(RecorderVerb),
@@ -132,6 +134,31 @@ pub(crate) struct UpOptions {
     pub(crate) without: Vec<Client>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallOptions {
+    /// Takes everything out again; the machine file and recordings stay.
+    #[arg(long, conflicts_with_all = ["isolate_cpus", "housekeeping_cpus"])]
+    pub(crate) remove: bool,
+    /// Says which files, and touches nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where units and rules go: DIR/lib/systemd/system and beside it.
+    #[arg(long, value_name = "DIR", default_value = "/usr/local")]
+    pub(crate) prefix: PathBuf,
+    /// The system to install into; another than / is not told to take anything in.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+    /// Where units find the binaries [default: beside this one].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: Option<PathBuf>,
+    /// Gives these CPUs to kadenzd alone by an isolated partition, for hosts booted without isolcpus=.
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    pub(crate) isolate_cpus: Option<String>,
+    /// Keeps services, people and clients on these CPUs.
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    pub(crate) housekeeping_cpus: Option<String>,
+}
+
 /// A client that `up` starts unless told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Client {
@@ -156,6 +183,7 @@ impl Verb {
             Self::Override { .. } => "override",
             Self::Check(_) => "check",
             Self::Up(_) => "up",
+            Self::InstallUnits(_) => "install-units",
             Self::Recorder(RecorderVerb::Dump(_)) => "recorder dump",
         }
     }
@@ -172,6 +200,23 @@ fn speed(text: &str) -> Result<f64, String> {
     use kadenz_planner::check::{SPEED_MAX, SPEED_MIN};
     within(text, SPEED_MIN, SPEED_MAX)
         .ok_or_else(|| format!("must be a number from {SPEED_MIN} to {SPEED_MAX}"))
+}
+
+/// A list of CPUs as the kernel writes it: `1`, `2-3`, `1,3`.
+fn cpu_list(text: &str) -> Result<String, String> {
+    const COUNT_MAX: u16 = 1024;
+    let number = |digits: &str| {
+        let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u16>().ok().filter(|number| is_plain && *number < COUNT_MAX)
+    };
+    let is_range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        matches!((number(first), number(last)), (Some(first), Some(last)) if first <= last)
+    };
+    match text.split(',').all(is_range) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("must be CPU numbers below {COUNT_MAX}, such as 1, 2-3 or 1,3")),
+    }
 }
 
 fn within(text: &str, min: f64, max: f64) -> Option<f64> {
@@ -195,5 +240,15 @@ mod tests {
         }
         assert_eq!(rate("0.5"), Ok(0.5));
         assert!(speed("0").is_err() && speed("4.1").is_err() && speed("2").is_ok());
+    }
+
+    #[test]
+    fn cpu_lists_are_taken_as_the_kernel_writes_them_and_nothing_else_is() {
+        for list in ["1", "2-3", "0,2-3", "1023"] {
+            assert_eq!(cpu_list(list).as_deref(), Ok(list));
+        }
+        for wrong in ["", ",", "1,", "3-2", "-1", "1-", "+1", " 1", "a", "1024", "1\n[Service]"] {
+            assert!(cpu_list(wrong).unwrap_err().contains("such as 1, 2-3"), "{wrong}");
+        }
     }
 }

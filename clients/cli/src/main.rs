@@ -14,6 +14,7 @@ mod follow;
 mod run;
 mod check;
 mod up;
+mod install;
 mod recorder;
 
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ fn act(args: &Args) -> Result<Reply, Failure> {
         Verb::Check(options) => check::check(options),
         Verb::Recorder(RecorderVerb::Dump(options)) => recorder::dump(dir, options),
         Verb::Up(options) => up::up(dir()?, options, args.json),
+        Verb::InstallUnits(options) => install::install(options),
         Verb::Enable => request::ask(&dir()?, RequestKind::Enable, 0.0),
         Verb::Disable => request::ask(&dir()?, RequestKind::Disable, 0.0),
         Verb::Hold => request::ask(&dir()?, RequestKind::Hold, 0.0),

@@ -15,7 +15,6 @@ pub mod knots;
 pub mod text;
 pub mod status;
 pub mod operate;
-pub mod notify;
 
 pub use error::LinkError;
 pub use kadenz_paths as paths;

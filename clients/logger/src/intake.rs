@@ -1,12 +1,12 @@
 //! Reading the gateway into the queue: follows outages and daemon lives, never waits for a disk.
 use anyhow::{Context, Result};
-use kadenz_link::notify::Notify;
 use kadenz_link::paths::RuntimeDir;
 use kadenz_link::watchdog::{DEFAULT_LIMIT, Watchdog};
 use kadenz_link::{Catalog, LinkError, View};
 use kadenz_logger::convert::Machine;
 use kadenz_logger::queue::Inlet;
 use kadenz_logger::tally::{Tally, add};
+use kadenz_service::notify::Notify;
 use shm_layout::code::Role;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! The life of the recorder: find the gateway, read it, hand records to the writer, end cleanly.
 //! What a file holds and when it is safe is decided in the library.
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use kadenz_link::access;
 use kadenz_link::paths::RuntimeDir;
 use kadenz_logger::clock::UnixOffset;
@@ -10,6 +10,7 @@ use kadenz_logger::queue::Inlet;
 use kadenz_logger::recover::{recover_file, recover_leftovers};
 use kadenz_logger::tally::Tally;
 use kadenz_logger::writer::FileWriter;
+use kadenz_service::journal;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{AccessFlags, access as may};
 use shm_layout::code::Role;
@@ -20,52 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+mod args;
 mod intake;
 
-/// Records every cycle, event and counter of a Kadenz machine into MCAP files.
-///
-/// Started as root it becomes the user of the view role first; a directory that is not there is made
-/// for that user.
-#[derive(Debug, Parser)]
-#[command(name = "kadenz-logger", version, args_conflicts_with_subcommands = true)]
-struct Cli {
-    #[command(subcommand)]
-    verb: Option<Verb>,
-    #[command(flatten)]
-    record: Record,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Makes damaged or unfinished recordings whole: each FILE is copied next to itself and kept.
-    Recover {
-        /// Recordings to recover.
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
-}
-
-#[derive(Debug, Args)]
-struct Record {
-    /// Directory of the recordings [default: $STATE_DIRECTORY, $XDG_STATE_HOME/kadenz or ~/.local/state/kadenz; for root that records as the role's user $STATE_DIRECTORY or /var/lib/kadenz].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Name of the files without number and extension [default: machine and UTC time].
-    #[arg(long, value_name = "BASENAME")]
-    name: Option<String>,
-    /// One file from start to end.
-    #[arg(long, conflicts_with_all = ["rotate_s", "rotate_mb"])]
-    single: bool,
-    /// Seconds after which a file is finished and the next begun.
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    rotate_s: u64,
-    /// Megabytes after which a file is finished and the next begun.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65_536))]
-    rotate_mb: u64,
-    /// Runtime directory of the machine [default: as kadenzd chooses it].
-    #[arg(long, value_name = "DIR")]
-    runtime_dir: Option<PathBuf>,
-}
+use args::{Cli, Record, Verb};
 
 /// Between two looks for the domain that tells a root process its user.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -77,7 +36,7 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_IO: u8 = 74;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    journal::begin();
     let cli = Cli::parse();
     let outcome = match &cli.verb {
         Some(Verb::Recover { files }) => recover(files),

@@ -1,12 +1,12 @@
 //! Shows the machine to people and scripts: start-up, arguments, exit codes. It can look and nothing else.
 
+mod args;
 mod screen;
 mod show;
 mod signals;
 mod sys;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,10 @@ use clap::Parser;
 use kadenz_link::paths::RuntimeDir;
 use kadenz_link::watchdog::{DEFAULT_LIMIT, Watchdog};
 use kadenz_link::{View, access};
+use kadenz_service::journal;
 use shm_layout::code::Role;
 
+use args::Arguments;
 use show::{End, Form, Plan, Show};
 use signals::Signals;
 
@@ -28,35 +30,12 @@ const EXIT_UNAVAILABLE: u8 = 69;
 /// The operating system refused something the monitor cannot do without (`EX_OSERR`).
 const EXIT_OS: u8 = 71;
 
-/// Shows what the machine does: a table on a terminal, a line per second elsewhere.
-///
-/// Started as root it becomes the user of the view role first.
-/// Comes back by itself when a gateway or kadenzd is restarted. Exit codes: 0 ended as asked,
-/// 2 bad arguments, 69 the machine cannot be seen, 75 hung and to be started again.
-#[derive(Debug, Parser)]
-#[command(name = "kadenz-monitor", version)]
-struct Arguments {
-    /// Directory in which the processes of the machine meet
-    #[arg(long, value_name = "DIR")]
-    runtime_dir: Option<PathBuf>,
-    /// One JSON object per line: 5 per second on a terminal, else 1
-    #[arg(long)]
-    json: bool,
-    /// End after this many seconds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
-    seconds: Option<u64>,
-    /// Show once and end; 69 when the machine is not seen within 2 s
-    #[arg(long, conflicts_with = "seconds")]
-    once: bool,
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(code) => code,
         Err((code, words)) => {
-            // Nobody reads it: the exit code still tells.
-            let _unread = writeln!(std::io::stderr(), "kadenz-monitor: {words}");
+            journal::last_words("kadenz-monitor", &format_args!("{words}"));
             ExitCode::from(code)
         }
     }

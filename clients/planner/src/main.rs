@@ -1,43 +1,34 @@
 //! `kadenz-planner`: trajectory files in, knots out. Its life: options, domain, socket, rounds.
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
-use kadenz_link::notify::Notify;
 use kadenz_link::paths::RuntimeDir;
 use kadenz_link::watchdog::{DEFAULT_LIMIT, Watchdog};
 use kadenz_link::{KnotPort, LinkError, View, access, clock};
+use kadenz_service::journal;
+use kadenz_service::notify::Notify;
 use nix::sys::signal::{SigSet, Signal};
 use shm_layout::code::Role;
 
+mod args;
 mod serve;
 
+use args::Options;
 use serve::{socket, stream::Streamer};
 
 /// Rounds come at this pace: 12 per lease of the default 50 ms.
 const ROUND: Duration = Duration::from_millis(4);
 
-/// Streams trajectory files to the loop.
-///
-/// Started as root it becomes the user of the plan role first.
-#[derive(Parser)]
-#[command(name = "kadenz-planner", version)]
-struct Options {
-    /// Where sockets and shared memory live [default: as kadenzd].
-    #[arg(long, value_name = "DIR")]
-    runtime_dir: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    journal::begin();
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kadenz-planner: {error:#}");
+            journal::last_words("kadenz-planner", &format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -55,10 +46,17 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let asked = socket::serve(&dir.planner_socket())?;
     let mut streamer = Streamer::new(view, knots, asked, dir.planner_dir());
     notify.ready();
+    notify.status(&format!("serving as the {} planner", options.class.word()));
+    let mut alive_at = Instant::now();
     // ORDERING: relaxed, the bit stands for itself.
     while !ending.load(Ordering::Relaxed) {
         streamer.round(clock::now_ns())?;
-        notify.alive();
+        if let Some(every) = notify.alive_every()
+            && Instant::now() >= alive_at
+        {
+            alive_at = Instant::now() + every;
+            notify.alive();
+        }
         std::thread::sleep(ROUND);
     }
     notify.stopping();

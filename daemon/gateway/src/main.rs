@@ -23,8 +23,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use kadenz_handover::{ClientError, Handover, request};
-use kadenz_link::notify::Notify;
 use kadenz_paths::RuntimeDir;
+use kadenz_service::journal;
+use kadenz_service::notify::Notify;
 
 use crate::args::Args;
 use crate::failure::Failure;
@@ -43,7 +44,7 @@ const RETRY_MS_MAX: u64 = 250;
 const END_S_MAX: u32 = 2;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    journal::begin();
     match life(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -63,7 +64,7 @@ fn life(args: &Args) -> Result<(), Failure> {
         remedy: "unset it, or start from systemd",
         source,
     })?;
-    let Some(handover) = wait_for_daemon(&dir, args, &signals)? else { return Ok(()) };
+    let Some(handover) = wait_for_daemon(&dir, args, &signals, &notify)? else { return Ok(()) };
     let Handover { grant, outbound, inbound, tether } = handover;
     log::info!("role {} in {}, epoch {}", grant.role.word(), dir.as_path().display(), grant.token);
 
@@ -87,11 +88,13 @@ fn life(args: &Args) -> Result<(), Failure> {
     ended
 }
 
-/// Knocks until a daemon answers; `None` when asked to end meanwhile.
+/// Knocks until a daemon answers; `None` when asked to end meanwhile. Waiting is being alive: a service
+/// manager that watches from the first moment on is told so at every knock.
 fn wait_for_daemon(
     dir: &RuntimeDir,
     args: &Args,
     signals: &Signals,
+    notify: &Notify,
 ) -> Result<Option<Handover>, Failure> {
     let mut pause_ms = RETRY_MS_MIN;
     let mut told = false;
@@ -102,11 +105,13 @@ fn wait_for_daemon(
             Err(error @ ClientError::Unreachable { .. }) => {
                 if !told {
                     log::info!("waiting for kadenzd: {error}");
+                    notify.status("waiting for kadenzd");
                     told = true;
                 }
             }
             Err(error) => return Err(error.into()),
         }
+        notify.alive();
         if signals.end_wanted_within(Duration::from_millis(pause_ms)) {
             return Ok(None);
         }

@@ -2,9 +2,11 @@
 //! what comes round now and then. Ends when kadenzd does, when asked to, or when its own service cannot be
 //! used any more.
 
+use std::time::Duration;
+
 use kadenz_handover::{Grant, Tether};
 use kadenz_link::clock::now_ns;
-use kadenz_link::notify::Notify;
+use kadenz_service::notify::Notify;
 
 use crate::failure::Failure;
 use crate::phase::{Pass, Phase, sleep_until};
@@ -13,8 +15,11 @@ use crate::work::{Losses, Work};
 
 /// New readers, end of the daemon, end wanted.
 const TEND_NS: u64 = 10_000_000;
-/// A sign of life to the supervisor, which takes 200 ms of silence for death.
+/// A sign of life to the supervisor.
 const ALIVE_NS: u64 = 50_000_000;
+/// Silence that a supervisor shall take for death, once the gateway serves. `kadenz up` knows it; systemd is
+/// told, because its unit must allow for a start.
+const SILENCE_MAX: Duration = Duration::from_millis(200);
 /// Health at 10 Hz.
 const HEALTH_NS: u64 = 100_000_000;
 /// Catalog at 1 Hz.
@@ -59,7 +64,8 @@ pub(crate) fn run(
     // A daemon that is gone already is noticed below.
     let _noticed_below = tether.ready();
     work.watch()?;
-    notify.ready();
+    notify.ready_and_watched(SILENCE_MAX);
+    notify.status(&format!("serving, epoch {}", grant.token));
 
     let [mut tend, mut alive, mut health, mut catalog, mut report] =
         [TEND_NS, ALIVE_NS, HEALTH_NS, CATALOG_NS, REPORT_NS]

@@ -96,9 +96,10 @@ fn make_door_dir(path: &Path, role: Role, owner: u32, members: Option<u32>) -> i
 }
 
 fn make_dir(path: &Path, role: Role, owner: u32, group: Option<u32>, mode: u32) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path, &error)),
-        _ => {}
+    // Looked for first: under RestrictSUIDSGID= the kernel refuses to make one with a set-group-ID bit, even
+    // where it is there already.
+    if fs::symlink_metadata(path).is_err() {
+        fs::DirBuilder::new().mode(mode).create(path).map_err(|error| at(path, &error))?;
     }
     if geteuid().is_root() {
         chown(path, Some(Uid::from_raw(owner)), group.map(Gid::from_raw))

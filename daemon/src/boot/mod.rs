@@ -9,3 +9,4 @@ pub mod recorder;
 pub mod replay;
 pub mod report;
 pub mod journal;
+pub mod service;

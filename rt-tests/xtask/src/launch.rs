@@ -1,5 +1,5 @@
-//! `cargo demo`, `cargo latency`, `cargo cost`, `cargo chaos`: build every process, then become the program that
-//! drives them. What it measures and promises is that program's business.
+//! `cargo demo`, `cargo latency`, `cargo cost`, `cargo chaos`, and `deb`: build every process, then become the program
+//! that drives or packs them. What it measures and promises is that program's business.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -20,8 +20,8 @@ pub fn run(workspace: &Workspace, name: &str, arguments: &[String]) -> Result<()
     let mut daemon = workspace.cargo(&["build", "--release", "--package", "kadenzd"]);
     shown(&mut daemon)?;
     // All others in one build, so that what they share is compiled once.
-    let mut others = workspace.cargo(&["build", "--release", "--package", "live-tests"]);
-    others.args(["--bin", name]);
+    let home = if name == "deb" { "packaging" } else { "live-tests" };
+    let mut others = workspace.cargo(&["build", "--release", "--package", home, "--bin", name]);
     for process in PROCESSES {
         others.args(["--package", process, "--bin", process]);
     }

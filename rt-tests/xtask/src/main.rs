@@ -24,6 +24,7 @@ usage: cargo COMMAND [OPTIONS]
   fuzz        one fuzz target for as long as asked: cargo run -p xtask -- fuzz TARGET [--runs N] [--seed S]
   cost        builds and counts what a cycle costs
   chaos       builds all processes and attacks a running machine
+  deb         builds all processes and packs them for Debian: cargo run -p xtask -- deb
 ";
 
 fn main() -> ExitCode {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = Workspace::find().and_then(|workspace| match command.as_str() {
         "check-all" => check_all::run(&workspace, &rest),
-        "demo" | "latency" | "cost" | "chaos" => launch::run(&workspace, &command, &rest),
+        "demo" | "latency" | "cost" | "chaos" | "deb" => launch::run(&workspace, &command, &rest),
         "fuzz" => fuzz::run(&workspace, &rest),
         _ => Err(format!("unknown command `{command}`\n{USAGE}")),
     });

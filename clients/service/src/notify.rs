@@ -29,7 +29,12 @@ impl Notify {
         Self::to(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()), watchdog)
     }
 
-    fn to(name: Option<OsString>, watchdog: Option<Duration>) -> std::io::Result<Self> {
+    /// A connection to the socket called `name` (with `@` in front: an abstract one), if any, whose manager
+    /// allows `watchdog` between two signs of life.
+    ///
+    /// # Errors
+    /// When `name` names no socket that can be used.
+    pub fn to(name: Option<OsString>, watchdog: Option<Duration>) -> std::io::Result<Self> {
         let Some(name) = name else { return Ok(Self { manager: None, watchdog }) };
         let address = match name.as_bytes().strip_prefix(b"@") {
             Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
@@ -49,6 +54,15 @@ impl Notify {
     /// The service does its work from now on.
     pub fn ready(&self) {
         self.say("READY=1");
+    }
+
+    /// The service does its work from now on, and is dead when it is silent for `silence_max` from here
+    /// on, whatever the unit allowed for its start.
+    pub fn ready_and_watched(&self, silence_max: Duration) {
+        match self.watchdog {
+            Some(_) => self.say(&format!("READY=1\nWATCHDOG_USEC={}", silence_max.as_micros())),
+            None => self.ready(),
+        }
     }
 
     /// The service is alive.
@@ -99,6 +113,11 @@ mod tests {
         assert_eq!(heard(&manager), "WATCHDOG=1");
         assert_eq!(heard(&manager), "STATUS=two lines");
         assert_eq!(notify.alive_every(), Some(Duration::from_secs(1)));
+        notify.ready_and_watched(Duration::from_millis(200));
+        assert_eq!(heard(&manager), "READY=1\nWATCHDOG_USEC=200000");
+        let unwatched = Notify::to(Some(format!("@{name}").into()), None).unwrap();
+        unwatched.ready_and_watched(Duration::from_millis(200));
+        assert_eq!(heard(&manager), "READY=1");
     }
 
     #[test]
