@@ -4,7 +4,7 @@
 mod files;
 mod machine_file;
 mod cpus;
-mod manager;
+mod running;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -55,7 +55,7 @@ fn add(options: &InstallOptions) -> Result<Reply, Failure> {
         write(path, &one.text).map_err(|error| refused(path, &error))?;
     }
     lines.insert(0, "written:".to_owned());
-    lines.extend(manager::made_known(&options.root, &options.prefix)?);
+    lines.extend(running::made_known(&options.root, &options.prefix)?);
     lines.push(
         "`systemctl enable --now kadenz.target` starts the machine, now and at boot".to_owned(),
     );
@@ -74,7 +74,7 @@ fn remove(options: &InstallOptions) -> Result<Reply, Failure> {
         return Ok(reply(lines, &paths, false));
     }
     // Units that run need their files to be stopped by.
-    manager::stopped(&options.root)?;
+    running::stopped(&options.root)?;
     for path in &paths {
         fs::remove_file(path).map_err(|error| refused(path, &error))?;
         // A drop-in's directory, if it was ours alone.
@@ -85,7 +85,7 @@ fn remove(options: &InstallOptions) -> Result<Reply, Failure> {
         }
     }
     lines.insert(0, "removed:".to_owned());
-    lines.extend(manager::made_forget(&options.root)?);
+    lines.extend(running::made_forget(&options.root)?);
     Ok(reply(lines, &paths, true))
 }
 
