@@ -41,8 +41,8 @@ pub(crate) fn stopped(root: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     run("systemctl", &["disable", "--now", "kadenz.target"])?;
-    // Started by hand, and not by the target.
-    run("systemctl", &["stop", "kadenzd.service", "kadenz-*.service"])
+    // Waits for the end, of what was started by hand as well.
+    run("systemctl", &["stop", "kadenzd.service", "kadenz.slice"])
 }
 
 /// Units that are gone are known no more; what else has to be done, in words.

@@ -56,22 +56,57 @@ fn a_gateway_that_waits_for_a_daemon_ends_when_asked_to() {
 }
 
 #[test]
-fn the_service_manager_is_told_ready_and_then_alive() {
-    let parent = tempfile::tempdir().unwrap();
-    let path = parent.path().join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+fn the_service_manager_is_told_ready_with_200_ms_to_be_watched_by_and_then_alive() {
+    let manager = Manager::bind();
     let machine = Machine::start(RoleTable::one_user());
     let mut command = Command::new(env!("CARGO_BIN_EXE_kadenz-gateway"));
-    let _gateway = machine.gateway_by(command.env("NOTIFY_SOCKET", &path), "operate");
-    let hear = || {
-        let mut bytes = [0; 64];
-        let count = manager.recv(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes[..count]).into_owned()
-    };
-    assert_eq!(hear(), "READY=1");
+    let _gateway = machine.gateway_by(manager.watches(&mut command), "operate");
+    assert_eq!(manager.hear(), "READY=1\nWATCHDOG_USEC=200000");
+    let status = manager.hear();
+    assert!(status.starts_with("STATUS=serving, epoch "), "{status}");
     for _ in 0..3 {
-        assert_eq!(hear(), "WATCHDOG=1");
+        assert_eq!(manager.hear(), "WATCHDOG=1");
+    }
+}
+
+#[test]
+fn a_gateway_that_waits_for_a_daemon_says_that_it_lives_and_what_it_waits_for() {
+    let manager = Manager::bind();
+    let nowhere = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kadenz-gateway"));
+    command.args(["--role", "view", "--runtime-dir"]).arg(nowhere.path());
+    let mut gateway = manager.watches(&mut command).spawn().unwrap();
+    assert_eq!(manager.hear(), "STATUS=waiting for kadenzd");
+    for _ in 0..3 {
+        assert_eq!(manager.hear(), "WATCHDOG=1");
+    }
+    kill(Pid::from_raw(gateway.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert!(gateway.wait().unwrap().success());
+}
+
+/// A service manager that watches from the first moment on.
+struct Manager {
+    socket: UnixDatagram,
+    home: tempfile::TempDir,
+}
+
+impl Manager {
+    fn bind() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(home.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        Self { socket, home }
+    }
+
+    fn watches<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("NOTIFY_SOCKET", self.home.path().join("notify"));
+        command.env_remove("WATCHDOG_PID").env("WATCHDOG_USEC", "3000000")
+    }
+
+    fn hear(&self) -> String {
+        let mut bytes = [0; 64];
+        let count = self.socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
     }
 }
 
