@@ -73,8 +73,9 @@ fn partition(subject: &Subject, isolation: &Isolation) -> Finding {
 
 fn nohz_full(subject: &Subject) -> Finding {
     let path = "/sys/devices/system/cpu/nohz_full";
-    let told = subject.text_or(path, "");
-    let finding = match CpuList::of(&told).contains(subject.cpu) {
+    // A kernel that was told none says `(null)`.
+    let told = CpuList::of(&subject.text_or(path, ""));
+    let finding = match told.contains(subject.cpu) {
         true => Finding::ok(Check::NohzFull, format!("CPUs `{told}`")),
         false => {
             Finding::warn(Check::NohzFull, format!("CPU {} is not among `{told}`", subject.cpu))
