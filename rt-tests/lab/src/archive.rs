@@ -139,7 +139,9 @@ fn uris_in(text: &str) -> Vec<String> {
         if let Some(listed) = line.strip_prefix("URIs:") {
             uris.extend(listed.split_ascii_whitespace().map(str::to_owned));
         } else if line.starts_with("deb ") {
-            uris.extend(line.split_ascii_whitespace().find(|word| word.contains("://")).map(str::to_owned));
+            uris.extend(
+                line.split_ascii_whitespace().find(|word| word.contains("://")).map(str::to_owned),
+            );
         }
     }
     uris

@@ -75,7 +75,8 @@ fn isolated_by_boot(lab: &mut Lab) -> anyhow::Result<Verdict> {
     let system = "/sys/devices/system";
     let said = guest.must(&format!("cat {system}/cpu/isolated {system}/cpu/nohz_full"))?;
     ensure!(said == "1\n1\n", "isolated and nohz_full: {said}");
-    let source = guest.must(&format!("cat {system}/clocksource/clocksource0/current_clocksource"))?;
+    let source =
+        guest.must(&format!("cat {system}/clocksource/clocksource0/current_clocksource"))?;
     ensure!(source.trim() == "tsc", "the clock source is {source}");
     let masks = guest.must("cat /proc/irq/default_smp_affinity")?;
     ensure!(masks.trim() == "1", "interrupts go to the CPUs {masks}");

@@ -52,7 +52,16 @@ impl Guest {
     ) -> Self {
         let (tell, told) = channel();
         thread::spawn(move || forward(output, |bytes| tell.send(bytes).is_ok()));
-        Self { child, input, output: told, pending: Vec::new(), console, patience, scripts: 0, kept: None }
+        Self {
+            child,
+            input,
+            output: told,
+            pending: Vec::new(),
+            console,
+            patience,
+            scripts: 0,
+            kept: None,
+        }
     }
 
     pub(crate) fn keep(&mut self, kept: impl Send + 'static) {
@@ -223,7 +232,11 @@ mod tests {
                     break;
                 }
             }
-            assert_eq!((said.as_slice(), code), (&b"one\n\x01LAB-EN two"[..], Some(37)), "cut {cut}");
+            assert_eq!(
+                (said.as_slice(), code),
+                (&b"one\n\x01LAB-EN two"[..], Some(37)),
+                "cut {cut}"
+            );
         }
     }
 

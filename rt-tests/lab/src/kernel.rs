@@ -132,7 +132,8 @@ fn keep_modules(unpacked: &Path, place: &Path, release: &str) -> anyhow::Result<
         done
     "#;
     let place_text = place.display().to_string();
-    let mut arguments = vec![unpacked.display().to_string(), place_text.clone(), release.to_owned()];
+    let mut arguments =
+        vec![unpacked.display().to_string(), place_text.clone(), release.to_owned()];
     arguments.extend(MODULES.map(str::to_owned));
     piped(Path::new("/"), words, &arguments)?;
     // depmod knows /lib/modules alone.

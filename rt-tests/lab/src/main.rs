@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use lab::latency::{golden, outcome};
-use lab::{checks, grounds};
 use lab::{Boot, Guest, Isolation, Lab, RootKind};
+use lab::{checks, grounds};
 
 /// The lab itself failed (sysexits has no word for it; `timeout` and `git bisect` use the same).
 const EXIT_LAB: u8 = 125;
@@ -69,15 +69,18 @@ struct RunOptions {
     /// What the root file system holds.
     #[arg(long, value_enum, default_value_t = RootKind::Pruned)]
     root: RootKind,
-    /// What keeps others off the last CPU.
+    /// How others are kept off the isolated CPUs.
     #[arg(long, value_enum, default_value_t = Isolation::Boot)]
     isolate: Isolation,
     /// A folder that stands at /host in the guest.
     #[arg(long, value_name = "DIR")]
     host_dir: Option<PathBuf>,
     /// CPUs of the guest.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=16))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: u32,
+    /// How many of them, the last, others are kept off.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=15))]
+    isolated: u32,
     /// How long booting, and the command, may take, s.
     #[arg(long, value_name = "S", default_value_t = 300)]
     patience: u64,
@@ -140,8 +143,7 @@ fn latency(cache: &Path, options: &LatencyOptions) -> anyhow::Result<u8> {
     if let Some(path) = &options.json {
         let mut value = outcome.json();
         value["not_kept"] = broken.clone().into();
-        std::fs::write(path, format!("{value:#}\n"))
-            .with_context(|| path.display().to_string())?;
+        std::fs::write(path, format!("{value:#}\n")).with_context(|| path.display().to_string())?;
     }
     for line in &broken {
         eprintln!("not kept: {line}");
@@ -155,6 +157,7 @@ impl RunOptions {
             root: self.root,
             isolation: self.isolate,
             cpus: self.cpus,
+            isolated: self.isolated,
             host_dir: self.host_dir.clone(),
             patience: Duration::from_secs(self.patience),
             ..Boot::default()

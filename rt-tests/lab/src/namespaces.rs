@@ -40,7 +40,11 @@ pub(crate) fn start(cache: &Cache, boot: &Boot) -> anyhow::Result<Guest> {
         let path = lab.join(name);
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).with_context(|| path.display().to_string())?;
         // Both ways, so that opening it waits for nobody.
-        File::options().read(true).write(true).open(&path).with_context(|| path.display().to_string())
+        File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| path.display().to_string())
     };
     let (input, output) = (fifo("in")?, fifo("out")?);
     let script = scratch.join("enter.sh");
@@ -65,7 +69,8 @@ pub(crate) fn start(cache: &Cache, boot: &Boot) -> anyhow::Result<Guest> {
 
 /// A terminal that systemd takes for its console, and its name. What is written there goes to `log`.
 fn console(log: &Path) -> anyhow::Result<(OwnedFd, String)> {
-    let ours = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).context("a terminal")?;
+    let ours =
+        posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).context("a terminal")?;
     grantpt(&ours).context("a terminal")?;
     unlockpt(&ours).context("a terminal")?;
     let name = ptsname_r(&ours).context("a terminal")?;

@@ -116,7 +116,8 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// Writes `files` as an archive that the kernel unpacks over those before it (initramfs, newc format).
-const ARCHIVE: &str = r#"cd "$1"; find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible >"$2""#;
+const ARCHIVE: &str =
+    r#"cd "$1"; find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible >"$2""#;
 
 /// The unpacked root, before anything of the lab is in it.
 ///
@@ -143,7 +144,11 @@ pub fn tree(cache: &Cache) -> anyhow::Result<PathBuf> {
         let mut bootstrap = command("unshare", &words)?;
         bootstrap.env("TMPDIR", cache.scratch("bootstrap")?);
         told(&mut bootstrap)?;
-        piped(place, "rm -rf var/cache/apt/* var/lib/apt/lists/* usr/share/doc usr/share/locale", &[""; 0])
+        piped(
+            place,
+            "rm -rf var/cache/apt/* var/lib/apt/lists/* usr/share/doc usr/share/locale",
+            &[""; 0],
+        )
     })
 }
 

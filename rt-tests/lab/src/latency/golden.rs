@@ -65,7 +65,8 @@ pub fn changed(arm: &str, found: &Figures, golden: Option<&Figures>) -> Vec<Stri
     }
     let (is, was) = (found.pass_instructions, golden.pass_instructions);
     if is.abs_diff(was) * 100 > was * PASS_PERCENT {
-        changed.push(format!("{arm}: a pass is {is} instructions and was {was} (±{PASS_PERCENT} %)"));
+        changed
+            .push(format!("{arm}: a pass is {is} instructions and was {was} (±{PASS_PERCENT} %)"));
     }
     changed
 }
