@@ -13,6 +13,9 @@ use lab::{checks, grounds};
 /// The lab itself failed (sysexits has no word for it; `timeout` and `git bisect` use the same).
 const EXIT_LAB: u8 = 125;
 
+/// Periods of each part of a measurement, unless told otherwise.
+const CYCLES: u32 = 2_000;
+
 /// A real PREEMPT_RT kernel with systemd as PID 1, in a virtual machine, for any command.
 ///
 /// The exit code is that of the command; 125 when the lab itself failed. What is built is kept in target/lab, or in
@@ -54,7 +57,7 @@ enum Verb {
 #[derive(clap::Args)]
 struct LatencyOptions {
     /// Periods of each part of each run.
-    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1_000..=20_000))]
+    #[arg(long, default_value_t = CYCLES, value_parser = clap::value_parser!(u32).range(1_000..=20_000))]
     cycles: u32,
     /// Writes the figures to this file.
     #[arg(long, value_name = "FILE")]
@@ -116,11 +119,23 @@ fn run(options: &Options) -> anyhow::Result<u8> {
     }
 }
 
+/// What `cargo lab latency` asks, as one check among the others.
+const LATENCY: [Check<Lab>; 1] = [Check {
+    name: "in counted time kadenzd wakes no more than a microsecond later than cyclictest",
+    run: |lab| {
+        let outcome = outcome::measure(lab, CYCLES)?;
+        println!("{}", outcome.text());
+        let broken = outcome.broken(&golden::path())?;
+        Ok(if broken.is_empty() { Verdict::Passed } else { Verdict::Failed(broken.join("; ")) })
+    },
+}];
+
 fn all(cache: &Path, json: Option<&Path>) -> anyhow::Result<u8> {
     let begun = Instant::now();
     let mut lab = Lab::open(cache)?;
     lab.build()?;
-    let findings = grounds::check(&mut lab);
+    let mut findings = grounds::check(&mut lab);
+    findings.extend(checks::run(&LATENCY, &mut lab));
     let (passed, failed, skipped) = checks::counts(&findings);
     if let Some(path) = json {
         let text = format!("{:#}\n", checks::json(&findings));
