@@ -2,10 +2,11 @@
 use anyhow::{Context, ensure};
 
 use crate::checks::{Check, Finding, Verdict, run};
+use crate::leftovers;
 use crate::{Boot, Guest, Isolation, Lab, RootKind};
 
 /// Every check of the lab itself.
-pub const CHECKS: [Check<Lab>; 7] = [
+pub const CHECKS: [Check<Lab>; 9] = [
     Check {
         name: "systemd is up in namespaces of the host and passes an exit code on",
         run: |lab| serves(&mut lab.namespaces(&Boot::default())?),
@@ -49,6 +50,14 @@ pub const CHECKS: [Check<Lab>; 7] = [
             ensure!(one.said == other.said, "{}\nand then\n{}", one.said, other.said);
             Ok(Verdict::Passed)
         },
+    },
+    Check {
+        name: "a lab that is killed in mid-run leaves no process, cgroup or scratch: namespaces",
+        run: |lab| leftovers::after_a_kill(lab, "namespaces"),
+    },
+    Check {
+        name: "a lab that is killed in mid-run leaves no process or scratch: virtual machine",
+        run: |lab| leftovers::after_a_kill(lab, "warm"),
     },
 ];
 

@@ -208,7 +208,8 @@ pub(crate) fn split_at_end(pending: &mut Vec<u8>, name: &str) -> (Vec<u8>, Optio
     let mark = [END, name.as_bytes(), b" "].concat();
     let Some(at) = pending.windows(mark.len()).position(|window| window == mark) else {
         // The mark's beginning may have come, its end not yet.
-        let kept = mark.len().min(pending.len());
+        let begun = |length: &usize| pending.ends_with(&mark[..*length]);
+        let kept = (1..mark.len()).rev().find(begun).unwrap_or(0);
         let whole = pending.len() - kept;
         return (pending.drain(..whole).collect(), None);
     };
@@ -247,6 +248,14 @@ mod tests {
                 "cut {cut}"
             );
         }
+    }
+
+    #[test]
+    fn output_is_passed_on_at_once_unless_it_may_begin_the_mark() {
+        let mut pending = b"up\n".to_vec();
+        assert_eq!(split_at_end(&mut pending, "script-1"), (b"up".to_vec(), None));
+        pending.extend(b"more");
+        assert_eq!(split_at_end(&mut pending, "script-1"), (b"\nmore".to_vec(), None));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod namespaces;
 mod qmp;
 pub mod checks;
 pub mod grounds;
+pub mod leftovers;
 pub mod programs;
 pub mod latency;
 pub mod acceptance;

@@ -14,6 +14,9 @@ use lab::{acceptance, checks, grounds, programs};
 /// The lab itself failed (sysexits has no word for it; `timeout` and `git bisect` use the same).
 const EXIT_LAB: u8 = 125;
 
+/// Periods of each part of a measurement, unless told otherwise.
+const CYCLES: u32 = 2_000;
+
 /// A real PREEMPT_RT kernel with systemd as PID 1, in a virtual machine, for any command.
 ///
 /// The exit code is that of the command; 125 when the lab itself failed. What is built is kept in target/lab, or in
@@ -65,7 +68,7 @@ enum Verb {
 #[derive(clap::Args)]
 struct LatencyOptions {
     /// Periods of each part of each run.
-    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1_000..=20_000))]
+    #[arg(long, default_value_t = CYCLES, value_parser = clap::value_parser!(u32).range(1_000..=20_000))]
     cycles: u32,
     /// Writes the figures to this file.
     #[arg(long, value_name = "FILE")]
@@ -80,15 +83,18 @@ struct RunOptions {
     /// What the root file system holds.
     #[arg(long, value_enum, default_value_t = RootKind::Pruned)]
     root: RootKind,
-    /// What keeps others off the last CPU.
+    /// How others are kept off the isolated CPUs.
     #[arg(long, value_enum, default_value_t = Isolation::Boot)]
     isolate: Isolation,
     /// A folder that stands at /host in the guest.
     #[arg(long, value_name = "DIR")]
     host_dir: Option<PathBuf>,
     /// CPUs of the guest.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=16))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: u32,
+    /// How many of them, the last, others are kept off.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=15))]
+    isolated: u32,
     /// How long booting, and the command, may take, s.
     #[arg(long, value_name = "S", default_value_t = 300)]
     patience: u64,
@@ -133,11 +139,23 @@ fn run(options: &Options) -> anyhow::Result<u8> {
     }
 }
 
+/// What `cargo lab latency` asks, as one check among the others.
+const LATENCY: [Check<Lab>; 1] = [Check {
+    name: "in counted time kadenzd wakes no more than a microsecond later than cyclictest",
+    run: |lab| {
+        let outcome = outcome::measure(lab, CYCLES)?;
+        println!("{}", outcome.text());
+        let broken = outcome.broken(&golden::path())?;
+        Ok(if broken.is_empty() { Verdict::Passed } else { Verdict::Failed(broken.join("; ")) })
+    },
+}];
+
 fn all(cache: &Path, json: Option<&Path>) -> anyhow::Result<u8> {
     let begun = Instant::now();
     let mut lab = Lab::open(cache)?;
     lab.build()?;
     let mut findings = grounds::check(&mut lab);
+    findings.extend(checks::run(&LATENCY, &mut lab));
     findings.extend(acceptance::check(&lab, &programs::package()?));
     tell(&findings, json, begun)
 }
@@ -179,6 +197,7 @@ impl RunOptions {
             root: self.root,
             isolation: self.isolate,
             cpus: self.cpus,
+            isolated: self.isolated,
             host_dir: self.host_dir.clone(),
             patience: Duration::from_secs(self.patience),
             ..Boot::default()

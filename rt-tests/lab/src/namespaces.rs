@@ -98,8 +98,7 @@ struct Cgroup {
 
 impl Cgroup {
     fn make() -> anyhow::Result<Self> {
-        let list = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
-        let hierarchy = unified_in(&list).context("this host has no cgroup v2 mounted")?;
+        let hierarchy = hierarchy()?;
         sweep(&hierarchy);
         for number in 0_u32.. {
             let folder = hierarchy.join(format!("{CGROUP}{}-{number}", std::process::id()));
@@ -147,6 +146,22 @@ fn sweep(hierarchy: &Path) {
             end(&entry.path());
         }
     }
+}
+
+fn hierarchy() -> anyhow::Result<PathBuf> {
+    let list = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+    unified_in(&list).context("this host has no cgroup v2 mounted")
+}
+
+/// The cgroups of the lab with the process id `owner` that are there.
+///
+/// # Errors
+/// The host has no cgroup v2.
+pub fn cgroups_of(owner: u32) -> anyhow::Result<Vec<PathBuf>> {
+    let begins = format!("{CGROUP}{owner}-");
+    let entries = fs::read_dir(hierarchy()?)?.flatten();
+    let theirs = entries.filter(|one| one.file_name().to_string_lossy().starts_with(&begins));
+    Ok(theirs.map(|entry| entry.path()).collect())
 }
 
 /// Where the unified hierarchy is mounted, in a list of mounts (proc_pid_mountinfo(5)).

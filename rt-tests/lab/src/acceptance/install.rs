@@ -19,7 +19,9 @@ pub(super) const INSTALLS: Check<Ground> = Check {
         ground.guest.must("dpkg -L kadenz | grep -q /usr/share/man/man1/kadenz.1.gz")?;
         ground.guest.must("kadenz check /etc/kadenz/machine.toml")?;
         // An emulated CPU is thirty times slower than a real one: a tenth of the cycles is what it can do.
-        ground.guest.must("sed -i 's/^period_us = .*/period_us = 10000/' /etc/kadenz/machine.toml")?;
+        ground
+            .guest
+            .must("sed -i 's/^period_us = .*/period_us = 10000/' /etc/kadenz/machine.toml")?;
         ground.guest.must("grep -q '^period_us = 10000' /etc/kadenz/machine.toml")?;
         ground.guest.must("kadenz check /etc/kadenz/machine.toml")?;
         passed()

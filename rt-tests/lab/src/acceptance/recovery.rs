@@ -2,7 +2,7 @@
 use anyhow::ensure;
 
 use super::{Ground, STATUS, passed};
-use crate::checks::{Check, Verdict};
+use crate::checks::Check;
 
 /// Kills the process of `unit` and waits until another one of it runs; gives how long that took, ms.
 fn kill(ground: &mut Ground, unit: &str) -> anyhow::Result<u64> {

@@ -2,7 +2,7 @@
 use anyhow::{Context, ensure};
 
 use super::{Ground, STATUS, UNITS, passed};
-use crate::checks::{Check, Verdict};
+use crate::checks::Check;
 
 pub(super) const STARTS: Check<Ground> = Check {
     name: "systemctl start kadenz.target brings the machine to service, and a person may enable it",

@@ -42,6 +42,12 @@ impl Histogram {
         self.0.values().sum()
     }
 
+    /// All of them together.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(|(value, count)| value * count).sum()
+    }
+
     /// The shortest, ns; 0 when there is none.
     #[must_use]
     pub fn min(&self) -> u64 {

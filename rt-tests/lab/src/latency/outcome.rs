@@ -70,12 +70,13 @@ impl Outcome {
             pooled.floor.add(&part.floor);
             pooled.wake.add(&part.wake);
             pooled.pass.add(&part.pass);
+            pooled.missed += part.missed;
         }
         pooled
     }
 
     fn figures(&self, arm: &str) -> Figures {
-        let Part { floor, wake, pass } = self.pooled(arm);
+        let Part { floor, wake, pass, .. } = self.pooled(arm);
         Figures {
             p50_added_ns: added(&wake, &floor, 500),
             p99_added_ns: added(&wake, &floor, 990),
@@ -102,6 +103,10 @@ impl Outcome {
                     ));
                 }
             }
+            let missed = self.pooled(arm).missed;
+            if missed > 0 {
+                broken.push(format!("{arm}: kadenzd missed {missed} cycles"));
+            }
             broken.extend(golden::changed(arm, &figures, golden.get(arm)));
         }
         Ok(broken)
@@ -125,13 +130,14 @@ impl Outcome {
             "arms": {},
         });
         for (arm, about) in ARMS {
-            let Part { floor, wake, pass } = self.pooled(arm);
+            let Part { floor, wake, pass, missed } = self.pooled(arm);
             let figures = self.figures(arm);
             value["kadenzd"][format!("{arm}_ns")] = wake.json();
             let phases = self.runs.iter().zip(PHASES).filter_map(|(run, phase)| {
                 let part = run.parts.get(arm)?;
                 Some(json!({
                     "shift_us": phase.shift_us,
+                    "apart_us": phase.apart_us,
                     "cyclictest_ns": part.floor.json(),
                     "kadenzd_ns": part.wake.json(),
                 }))
@@ -142,6 +148,7 @@ impl Outcome {
                 "cyclictest_ns": floor.json(),
                 "kadenzd_ns": wake.json(),
                 "added_ns": {"p50": figures.p50_added_ns, "p99": figures.p99_added_ns},
+                "missed_cycles": missed,
                 "pass_ns": pass.json(),
                 "instructions": {
                     "timer_to_first_line_min": wake.min() / INSTRUCTION_NS,
@@ -162,8 +169,8 @@ impl Outcome {
             self.versions["kernel_package"], self.versions["qemu"]
         );
         for (arm, about) in ARMS {
-            let Part { floor, wake, pass } = self.pooled(arm);
-            let _ = writeln!(text, "\n{arm}: {about}");
+            let Part { floor, wake, pass, missed } = self.pooled(arm);
+            let _ = writeln!(text, "\n{arm}: {about}; {missed} cycles missed");
             for (name, one) in [("cyclictest", &floor), ("kadenzd", &wake), ("whole pass", &pass)] {
                 text += &line(name, one);
             }
