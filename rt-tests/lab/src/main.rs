@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lab::checks::Finding;
+use lab::checks::{Check, Finding, Verdict};
 use lab::latency::{golden, outcome};
 use lab::{Boot, Guest, Isolation, Lab, RootKind};
 use lab::{acceptance, checks, grounds, programs};
@@ -95,6 +95,9 @@ struct RunOptions {
     /// How many of them, the last, others are kept off.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=15))]
     isolated: u32,
+    /// Counts time as icount does, in a guest that is talked to: no slow or busy host is seen in it.
+    #[arg(long)]
+    counted: bool,
     /// How long booting, and the command, may take, s.
     #[arg(long, value_name = "S", default_value_t = 300)]
     patience: u64,
@@ -199,6 +202,7 @@ impl RunOptions {
             cpus: self.cpus,
             isolated: self.isolated,
             host_dir: self.host_dir.clone(),
+            counted: self.counted,
             patience: Duration::from_secs(self.patience),
             ..Boot::default()
         }

@@ -19,7 +19,7 @@ pub(super) const STARTS: Check<Ground> = Check {
         )?;
         ground.guest.must("useradd --groups kadenz anna")?;
         ground.guest.must("runuser -u anna -- kadenz enable")?;
-        ground.until("torque is on", &format!("{STATUS} | grep -q '\"phase\":\"standing\"'"))?;
+        ground.until("torque is on", &format!("{STATUS} | grep -q '\"phase\":\"standstill\"'"))?;
         ground.rests()?;
         passed()
     },
@@ -30,7 +30,7 @@ pub(super) const DOCTOR_FINDS_NO_ERROR: Check<Ground> = Check {
     run: |ground| {
         for at_work in [true, false] {
             if !at_work {
-                ground.guest.must("systemctl stop kadenz.target kadenzd.service")?;
+                ground.guest.must("systemctl stop kadenz.target kadenzd.service kadenz.slice")?;
             }
             let told = ground
                 .json("kadenz --json doctor --config /etc/kadenz/machine.toml --seconds 3")?;
@@ -114,7 +114,7 @@ pub(super) const STOPS_ON_THE_PATH: Check<Ground> = Check {
     name: "systemctl stop under way brakes on the path inside its limits, and nothing of it fails",
     run: |ground| {
         ground.moves()?;
-        ground.guest.must("systemctl stop kadenz.target")?;
+        ground.guest.must("systemctl stop kadenz.target kadenzd.service kadenz.slice")?;
         for unit in UNITS {
             let state = ground.property(unit, "ActiveState")?;
             let result = ground.property(unit, "Result")?;
