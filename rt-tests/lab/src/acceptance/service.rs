@@ -102,7 +102,7 @@ pub(super) const MOVES: Check<Ground> = Check {
     name: "a trajectory runs to its end on the simulated plant, with no cycle missed by our own doing",
     run: |ground| {
         ground.guest.must("kadenz enable")?;
-        ground.guest.must(&format!("kadenz run {}", super::TRAJECTORY))?;
+        ground.guest.must(&format!("kadenz run {}", super::SHORT_TRAJECTORY))?;
         let status = ground.status()?;
         ensure!(status["loop_health"]["missed"]["own"] == 0, "{}", status["loop_health"]);
         ground.rests()?;
