@@ -50,7 +50,7 @@ const SHORT_TRAJECTORY: &str = "/host/short.csv";
 /// Runs the series with the package `deb`, made before (`cargo run -p xtask -- deb`).
 pub fn check(lab: &Lab, deb: &Path) -> Vec<Finding> {
     match ground(lab, deb) {
-        Ok(mut ground) => run(CHECKS, &mut ground),
+        Ok(mut ground) => CHECKS.chunks(1).flat_map(|check| ground.tries(check)).collect(),
         Err(reason) => groundless(CHECKS, &reason),
     }
 }
@@ -83,6 +83,18 @@ fn trajectory() -> PathBuf {
 }
 
 impl Ground {
+    /// Runs a check; when it fails, the journal tells what the machine said meanwhile.
+    fn tries(&mut self, check: &[Check<Self>]) -> Vec<Finding> {
+        let findings = run(check, self);
+        if findings.iter().any(|one| matches!(one.verdict, Verdict::Failed(_))) {
+            let journal = "journalctl --no-pager -o short-monotonic -n 60 -u 'kadenz*'";
+            if let Ok(told) = self.guest.must(journal) {
+                println!("{told}");
+            }
+        }
+        findings
+    }
+
     /// What a command says that answers in JSON.
     fn json(&mut self, command: &str) -> anyhow::Result<Value> {
         let said = self.guest.run(command)?;

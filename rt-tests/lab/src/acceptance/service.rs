@@ -12,7 +12,10 @@ pub(super) const STARTS: Check<Ground> = Check {
             ground
                 .until(&format!("{unit} is active"), &format!("systemctl -q is-active {unit}"))?;
         }
-        ensure!(ground.property("kadenzd.service", "StatusText")? != "", "kadenzd has no status");
+        ensure!(
+            !ground.property("kadenzd.service", "StatusText")?.is_empty(),
+            "kadenzd has no status"
+        );
         ground.until(
             "the machine can be seen",
             &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"),
