@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use lab::checks::{Check, Verdict};
 use lab::latency::{golden, outcome};
 use lab::{Boot, Guest, Isolation, Lab, RootKind};
 use lab::{checks, grounds};
@@ -14,7 +15,7 @@ use lab::{checks, grounds};
 const EXIT_LAB: u8 = 125;
 
 /// Periods of each part of a measurement, unless told otherwise.
-const CYCLES: u32 = 2_000;
+const CYCLES: u32 = 3_000;
 
 /// A real PREEMPT_RT kernel with systemd as PID 1, in a virtual machine, for any command.
 ///
