@@ -91,7 +91,7 @@ fn cpu_list(first: u32, last: u32) -> String {
 /// number: up to milliseconds, in which another CPU stands still. This is a timer that nobody in the guest sees (a
 /// filter on a network that leads nowhere, every so many microseconds): turns are short, and CPUs that are busy at the
 /// same time share it evenly.
-const TURNS: &str = "filter-buffer,id=turns,netdev=nowhere,interval=10";
+const TURNS: &str = "filter-buffer,id=turns,netdev=nowhere,interval=25";
 
 /// How time passes in a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
