@@ -14,8 +14,8 @@ use crate::command::command;
 const CONSOLE_LINES: usize = 10;
 /// How often a guest that says nothing is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Begins the line behind a script's output (`guest/agent.sh`).
-const END: &[u8] = b"\n\x01LAB-END ";
+/// Begins what stands behind a script's output (`guest/agent.sh`).
+const END: &[u8] = b"\x01LAB-END ";
 
 /// What a script came to.
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_scripts_output_is_told_from_its_end_wherever_the_stream_is_cut() {
-        let stream = b"one\n\x01LAB-EN two\n\x01LAB-END script-1 37\nnext";
+        let stream = b"one\x01LAB-EN two\x01LAB-END script-1 37\nnext";
         for cut in 0..stream.len() {
             let (mut pending, mut said, mut code) = (stream[..cut].to_vec(), Vec::new(), None);
             for more in [&b""[..], &stream[cut..]] {
@@ -242,28 +242,24 @@ mod tests {
                     break;
                 }
             }
-            assert_eq!(
-                (said.as_slice(), code),
-                (&b"one\n\x01LAB-EN two"[..], Some(37)),
-                "cut {cut}"
-            );
+            assert_eq!((said.as_slice(), code), (&b"one\x01LAB-EN two"[..], Some(37)), "cut {cut}");
         }
     }
 
     #[test]
     fn output_is_passed_on_at_once_unless_it_may_begin_the_mark() {
-        let mut pending = b"up\n".to_vec();
-        assert_eq!(split_at_end(&mut pending, "script-1"), (b"up".to_vec(), None));
+        let mut pending = b"up\n\x01".to_vec();
+        assert_eq!(split_at_end(&mut pending, "script-1"), (b"up\n".to_vec(), None));
         pending.extend(b"more");
-        assert_eq!(split_at_end(&mut pending, "script-1"), (b"\nmore".to_vec(), None));
+        assert_eq!(split_at_end(&mut pending, "script-1"), (b"\x01more".to_vec(), None));
     }
 
     #[test]
     fn the_end_of_another_script_is_output() {
-        let mut pending = b"\n\x01LAB-END script-1 0\n".to_vec();
+        let mut pending = b"\x01LAB-END script-1 0\n".to_vec();
         let (mut said, ended) = split_at_end(&mut pending, "script-2");
         assert_eq!(ended, None);
         said.extend(pending);
-        assert_eq!(said, b"\n\x01LAB-END script-1 0\n");
+        assert_eq!(said, b"\x01LAB-END script-1 0\n");
     }
 }

@@ -15,7 +15,7 @@ use lab::{acceptance, checks, grounds, programs};
 const EXIT_LAB: u8 = 125;
 
 /// Periods of each part of a measurement, unless told otherwise.
-const CYCLES: u32 = 2_000;
+const CYCLES: u32 = 3_000;
 
 /// A real PREEMPT_RT kernel with systemd as PID 1, in a virtual machine, for any command.
 ///
@@ -67,8 +67,8 @@ enum Verb {
 
 #[derive(clap::Args)]
 struct LatencyOptions {
-    /// Periods of each part of each run.
-    #[arg(long, default_value_t = CYCLES, value_parser = clap::value_parser!(u32).range(1_000..=20_000))]
+    /// Periods of each part of each run; more than 10,000 would outlast the path that the axes follow.
+    #[arg(long, default_value_t = CYCLES, value_parser = clap::value_parser!(u32).range(1_000..=10_000))]
     cycles: u32,
     /// Writes the figures to this file.
     #[arg(long, value_name = "FILE")]

@@ -11,7 +11,7 @@ if grep -qsw lab.script /proc/cmdline; then
   exec </dev/null >/dev/ttyS1 2>&1
   stty raw -echo </dev/ttyS1
   bash /lab/script
-  printf '\n\1LAB-END script %s\n' $?
+  printf '\1LAB-END script %s\n' $?
   sync
   # The line is empty when its last byte has been sent.
   stty drain </dev/ttyS1 2>/dev/null || true
@@ -29,7 +29,7 @@ else
     fi
   done
 fi
-printf '\n\1LAB-END hello 0\n' >&4
+printf '\1LAB-END hello 0\n' >&4
 while IFS=' ' read -r -u 3 name bytes more; do
   head -c "$bytes" <&3 >/run/lab-script
   if [ "$more" = 0 ]; then
@@ -37,5 +37,5 @@ while IFS=' ' read -r -u 3 name bytes more; do
   else
     bash /run/lab-script < <(head -c "$more" <&3) >&4 2>&1 3<&- 4>&-
   fi
-  printf '\n\1LAB-END %s %s\n' "$name" $? >&4
+  printf '\1LAB-END %s %s\n' "$name" $? >&4
 done

@@ -20,8 +20,11 @@ pub struct Figures {
 /// Figures by the name of the company.
 pub type Golden = BTreeMap<String, Figures>;
 
-/// How far an added latency may move. Any change of a program shifts where its grid falls among the kernel's timers.
-const ADDED_NS: u64 = 300;
+/// How far the added latency may move at p50: fifty instructions. It moved by 20 ns between runs of 1,500 and of 3,000
+/// cycles, which differ in where their parts begin (2026-11-25).
+const P50_NS: u64 = 100;
+/// The same at p99, where it moved by 200 ns: some thirty wake-ups that fall on a timer of the kernel's.
+const P99_NS: u64 = 400;
 /// How far the length of a pass may move, %.
 const PASS_PERCENT: u64 = 5;
 
@@ -55,12 +58,12 @@ pub fn changed(arm: &str, found: &Figures, golden: Option<&Figures>) -> Vec<Stri
     let Some(golden) = golden else { return vec![format!("{arm}: no golden figures")] };
     let mut changed = Vec::new();
     let added = [
-        ("added at p50", found.p50_added_ns, golden.p50_added_ns),
-        ("added at p99", found.p99_added_ns, golden.p99_added_ns),
+        ("added at p50", found.p50_added_ns, golden.p50_added_ns, P50_NS),
+        ("added at p99", found.p99_added_ns, golden.p99_added_ns, P99_NS),
     ];
-    for (what, is, was) in added {
-        if is.abs_diff(was) > ADDED_NS {
-            changed.push(format!("{arm}: {what} is {is} ns and was {was} ns (±{ADDED_NS} ns)"));
+    for (what, is, was, may) in added {
+        if is.abs_diff(was) > may {
+            changed.push(format!("{arm}: {what} is {is} ns and was {was} ns (±{may} ns)"));
         }
     }
     let (is, was) = (found.pass_instructions, golden.pass_instructions);
@@ -80,19 +83,16 @@ mod tests {
 
     #[test]
     fn figures_within_their_tolerance_are_as_they_were() {
-        let near = Figures {
-            p50_added_ns: -50 + ADDED_NS.cast_signed(),
-            pass_instructions: 10_500,
-            ..WAS
-        };
+        let near =
+            Figures { p50_added_ns: -50 + P50_NS.cast_signed(), pass_instructions: 10_500, ..WAS };
         assert!(changed("idle", &near, Some(&WAS)).is_empty());
     }
 
     #[test]
     fn each_figure_that_has_moved_is_named_and_so_is_one_that_has_got_better() {
-        let far = Figures { p50_added_ns: 351, p99_added_ns: 0, pass_instructions: 9_400 };
+        let far = Figures { p50_added_ns: 51, p99_added_ns: -1, pass_instructions: 9_400 };
         let said = changed("idle", &far, Some(&WAS)).join("\n");
-        for word in ["added at p50 is 351", "added at p99 is 0", "a pass is 9400"] {
+        for word in ["added at p50 is 51", "added at p99 is -1", "a pass is 9400"] {
             assert!(said.contains(word), "{said}");
         }
         assert!(!changed("idle", &WAS, None).is_empty());
