@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 /// Help texts, verbatim; a change of them is a change of the interface.
 const HELP_GOLDEN: &str = include_str!("help.txt");
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "status",
     "incidents",
     "enable",

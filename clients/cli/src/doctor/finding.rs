@@ -40,6 +40,7 @@ checks! {
     IdleStates = "idle-states", "leaving a deep idle state takes up to a millisecond";
     CpuDmaLatency = "cpu-dma-latency", "kadenzd keeps CPUs out of deep idle states by holding this file";
     RtThrottling = "rt-throttling", "the kernel stops real-time threads that run for longer than their share";
+    TimerMigration = "timer-migration", "with nohz_full the loop's timer is armed on another CPU unless timers stay where they are set";
     Scheduler = "scheduler", "without SCHED_FIFO any busy program delays a cycle";
     RtGroupBudget = "rt-group-budget", "a control group with a budget of zero refuses SCHED_FIFO to whoever has the right to it";
     RtprioLimit = "rtprio-limit", "the limit, or CAP_SYS_NICE, gives the right to SCHED_FIFO";

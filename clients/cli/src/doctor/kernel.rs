@@ -22,6 +22,7 @@ pub(crate) fn findings(subject: &Subject) -> Vec<Finding> {
         rcu_nocbs(subject),
         irq_affinity(subject),
         rt_throttling(subject),
+        timer_migration(subject),
         huge_pages(subject),
         swap(subject),
         vdso_clock(subject),
@@ -167,6 +168,17 @@ fn rt_throttling(subject: &Subject) -> Finding {
     };
     let usual = period_us / 100 * 95;
     finding.run(format!("sysctl -w kernel.sched_rt_runtime_us={usual}"))
+}
+
+fn timer_migration(subject: &Subject) -> Finding {
+    let check = Check::TimerMigration;
+    let path = "/proc/sys/kernel/timer_migration";
+    let Some(text) = subject.files.text(path) else { return Subject::absent(check, path) };
+    let finding = match text.as_str() {
+        "0" => Finding::ok(check, "timers stay on the CPU that sets them"),
+        _ => Finding::warn(check, "timers may move to another CPU than the one that sets them"),
+    };
+    finding.run("sysctl -w kernel.timer_migration=0")
 }
 
 fn huge_pages(subject: &Subject) -> Finding {

@@ -23,6 +23,7 @@ const CHECKS: &[Check<Ground>] = &[
     service::MOVES,
     recovery::CLIENTS_ARE_BACK,
     recovery::GATEWAYS_ARE_BACK,
+    recovery::PLAN_GATEWAY_IS_BACK,
     recovery::PLANNER_IS_BACK,
     recovery::DAEMON_IS_BACK,
     recovery::A_FROZEN_LOOP_IS_ENDED,
@@ -87,7 +88,7 @@ impl Ground {
     fn tries(&mut self, check: &[Check<Self>]) -> Vec<Finding> {
         let findings = run(check, self);
         if findings.iter().any(|one| matches!(one.verdict, Verdict::Failed(_))) {
-            let journal = "journalctl --no-pager -o short-monotonic -n 60 -u 'kadenz*'";
+            let journal = "journalctl --no-pager -o short-monotonic -n 30 -u 'kadenz*'";
             if let Ok(told) = self.guest.must(journal) {
                 println!("{told}");
             }
@@ -110,7 +111,7 @@ impl Ground {
     fn until(&mut self, what: &str, holds: &str) -> anyhow::Result<()> {
         let script = format!(
             "end=$((SECONDS + {PATIENCE_S}))
-             until {holds}; do [ $SECONDS -lt $end ] || exit 1; sleep 0.1; done"
+             until {holds}; do [ $SECONDS -lt $end ] || exit 1; sleep 0.3; done"
         );
         let output = self.guest.run(&script)?;
         if output.code != 0 {
@@ -127,10 +128,8 @@ impl Ground {
 
     /// Torque on, and the axes under way along the path.
     fn moves(&mut self) -> anyhow::Result<()> {
-        self.until("the planner can be asked", "test -S /run/kadenz/planner/planner.sock")?;
-        self.guest
-            .must("for i in $(seq 100); do kadenz enable && exit 0; sleep 0.2; done; exit 1")?;
-        self.guest.must(&format!("kadenz run --detach {TRAJECTORY}"))?;
+        self.until("somebody may enable it", "kadenz enable")?;
+        self.until("the planner takes a file", &format!("kadenz run --detach {TRAJECTORY}"))?;
         self.until("the axes move", &format!("{STATUS} | grep -q '\"is_at_rest\":false'"))
     }
 

@@ -107,7 +107,7 @@ pub(super) const MOVES: Check<Ground> = Check {
         ground.guest.must("kadenz enable")?;
         ground.guest.must(&format!("kadenz run {}", super::SHORT_TRAJECTORY))?;
         let status = ground.status()?;
-        ensure!(status["loop_health"]["missed"]["own"] == 0, "{}", status["loop_health"]);
+        ensure!(status["loop"]["missed_by_cause"]["own"] == 0, "{}", status["loop"]);
         ground.rests()?;
         passed()
     },
