@@ -20,6 +20,11 @@ fn kill(ground: &mut Ground, unit: &str) -> anyhow::Result<u64> {
     Ok(said.trim().parse()?)
 }
 
+/// Asks to go on until the axes do: asked before somebody sends again, the machine holds again.
+fn resumed() -> String {
+    format!("{{ kadenz resume; sleep 0.3; {STATUS} | grep -q '\"is_at_rest\":false'; }}")
+}
+
 pub(super) const CLIENTS_ARE_BACK: Check<Ground> = Check {
     name: "logger and monitor killed (kill -9) under way are started again, and the axes move on",
     run: |ground| {
@@ -59,11 +64,7 @@ pub(super) const PLAN_GATEWAY_IS_BACK: Check<Ground> = Check {
         println!("        gateway plan is back after {ms} ms");
         ground.until("it serves", "test -e /run/kadenz/plan.epoch")?;
         // An emulated CPU may take longer for that than the knots ahead last: then they rest, and go on when asked.
-        ground.until(
-            "the axes can go on",
-            "kadenz resume || kadenz --json status | grep -q follow",
-        )?;
-        ground.until("the axes move", &format!("{STATUS} | grep -q '\"is_at_rest\":false'"))?;
+        ground.until("the axes move", &resumed())?;
         ground.rests()?;
         passed()
     },
@@ -78,11 +79,7 @@ pub(super) const PLANNER_IS_BACK: Check<Ground> = Check {
         ground.until("the axes rest", &format!("{STATUS} | grep -q '\"is_at_rest\":true'"))?;
         let status = ground.status()?;
         ensure!(status["reason"] == "source-silent", "{status}");
-        ground
-            .guest
-            .must("for i in $(seq 50); do kadenz resume && exit 0; sleep 0.2; done; exit 1")?;
-        ground
-            .until("the axes move again", &format!("{STATUS} | grep -q '\"is_at_rest\":false'"))?;
+        ground.until("the axes move again", &resumed())?;
         ground.rests()?;
         passed()
     },
