@@ -20,7 +20,7 @@ pub struct Figures {
 /// Figures by the name of the company.
 pub type Golden = BTreeMap<String, Figures>;
 
-/// How far the added latency may move at p50: fifty instructions. It moved by 20 ns between runs of 1,500 and of 3,000
+/// How much later it may be at p50: fifty instructions. It moved by 20 ns between runs of 1,500 and of 3,000
 /// cycles, which differ in where their parts begin (2026-11-25).
 const P50_NS: u64 = 100;
 /// The same at p99, where it moved by 200 ns: some thirty wake-ups that fall on a timer of the kernel's.
@@ -62,8 +62,10 @@ pub fn changed(arm: &str, found: &Figures, golden: Option<&Figures>) -> Vec<Stri
         ("added at p99", found.p99_added_ns, golden.p99_added_ns, P99_NS),
     ];
     for (what, is, was, may) in added {
-        if is.abs_diff(was) > may {
-            changed.push(format!("{arm}: {what} is {is} ns and was {was} ns (±{may} ns)"));
+        // Later only: a floor that falls on a timer of the kernel's in one phase makes kadenzd earlier by microseconds
+        // (p99 -5.9 µs, its own p99 the same to 0.1 µs, on a root of another day; 2026-11-25).
+        if is > was.saturating_add_unsigned(may) {
+            changed.push(format!("{arm}: {what} is {is} ns and was {was} ns (+{may} ns at most)"));
         }
     }
     let (is, was) = (found.pass_instructions, golden.pass_instructions);
@@ -89,10 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn each_figure_that_has_moved_is_named_and_so_is_one_that_has_got_better() {
-        let far = Figures { p50_added_ns: 51, p99_added_ns: -1, pass_instructions: 9_400 };
+    fn each_figure_that_has_got_worse_is_named_and_so_is_a_pass_that_has_got_shorter() {
+        let far = Figures { p50_added_ns: 51, p99_added_ns: 801, pass_instructions: 9_400 };
         let said = changed("idle", &far, Some(&WAS)).join("\n");
-        for word in ["added at p50 is 51", "added at p99 is -1", "a pass is 9400"] {
+        for word in ["added at p50 is 51", "added at p99 is 801", "a pass is 9400"] {
             assert!(said.contains(word), "{said}");
         }
         assert!(!changed("idle", &WAS, None).is_empty());
