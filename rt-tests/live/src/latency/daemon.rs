@@ -187,10 +187,7 @@ fn recorded(inputs: &[u8], from: u64, until: u64) -> anyhow::Result<Block> {
 /// # Errors
 /// The kernel does not say.
 pub fn loop_cpu() -> anyhow::Result<usize> {
-    let allowed =
-        nix::sched::sched_getaffinity(Pid::from_raw(0)).context("reading the affinity")?;
-    let is_allowed = |cpu: &usize| allowed.is_set(*cpu).unwrap_or(false);
-    (0..nix::sched::CpuSet::count()).rev().find(is_allowed).context("no CPU is allowed")
+    kadenz_host::thread::loop_cpu(kadenz_config::machine::Cpu::Last)
 }
 
 /// A place for files of a run that are gone after it.
