@@ -29,7 +29,7 @@ const CHECKS: &[Check<Ground>] = &[
     recovery::A_FROZEN_LOOP_IS_ENDED,
     install::CLIENTS_ARE_REPLACED_WHILE_AXES_MOVE,
     install::DAEMON_IS_REPLACED_IN_A_PLANNED_STOP,
-    service::STOPS_ON_THE_PATH,
+    service::STOPS_IN_ORDER,
     service::JOURNAL_HAS_PRIORITIES,
     service::COMES_UP_BY_ITSELF,
     install::REMOVAL_LEAVES_RECORDINGS,
@@ -119,6 +119,14 @@ impl Ground {
             anyhow::bail!("not within {PATIENCE_S} s: {what}\n{journal}");
         }
         Ok(())
+    }
+
+    /// Waits until the machine can be looked at, torque off.
+    fn is_seen(&mut self) -> anyhow::Result<()> {
+        self.until(
+            "the machine can be seen",
+            &format!("{STATUS} | grep -q '\"phase\":\"disabled\"'"),
+        )
     }
 
     /// A property of a unit, as systemd tells it.
